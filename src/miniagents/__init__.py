@@ -1,0 +1,78 @@
+"""MiniAgents: systems of LLM agents as plain procedural async code.
+
+An agent is an `async def` that is sent a sequence of messages and replies with one. Agents call each other with
+`inquire`; everything runs at once and streams token by token to whoever reads, early, late, once or many times.
+
+The names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from miniagents.agents import AgentCall as AgentCall
+    from miniagents.agents import InteractionContext as InteractionContext
+    from miniagents.agents import MiniAgent as MiniAgent
+    from miniagents.agents import MiniAgents as MiniAgents
+    from miniagents.agents import miniagent as miniagent
+    from miniagents.agents import run as run
+    from miniagents.ext.history_agents import ChatHistory as ChatHistory
+    from miniagents.ext.history_agents import InMemoryChatHistory as InMemoryChatHistory
+    from miniagents.messages import EndOfDialog as EndOfDialog
+    from miniagents.messages import ErrorMessage as ErrorMessage
+    from miniagents.messages import Frozen as Frozen
+    from miniagents.messages import Message as Message
+    from miniagents.messages import MessagePromise as MessagePromise
+    from miniagents.messages import MessageSequence as MessageSequence
+    from miniagents.messages import MessageSequencePromise as MessageSequencePromise
+    from miniagents.messages import MessageType as MessageType
+    from miniagents.promising import AWAIT as AWAIT
+    from miniagents.promising import CLEAR as CLEAR
+    from miniagents.promising import MiniAgentsError as MiniAgentsError
+    from miniagents.utils import achain_loop as achain_loop
+    from miniagents.utils import adialog_loop as adialog_loop
+    from miniagents.utils import join_messages as join_messages
+    from miniagents.utils import split_messages as split_messages
+
+__version__ = "0.1.0"
+
+_HOMES: Final = {
+    "AgentCall": "agents",
+    "InteractionContext": "agents",
+    "MiniAgent": "agents",
+    "MiniAgents": "agents",
+    "miniagent": "agents",
+    "run": "agents",
+    "ChatHistory": "ext.history_agents",
+    "InMemoryChatHistory": "ext.history_agents",
+    "EndOfDialog": "messages",
+    "ErrorMessage": "messages",
+    "Frozen": "messages",
+    "Message": "messages",
+    "MessagePromise": "messages",
+    "MessageSequence": "messages",
+    "MessageSequencePromise": "messages",
+    "MessageType": "messages",
+    "AWAIT": "promising",
+    "CLEAR": "promising",
+    "MiniAgentsError": "promising",
+    "achain_loop": "utils",
+    "adialog_loop": "utils",
+    "join_messages": "utils",
+    "split_messages": "utils",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604, PLE0605 (a list of strings all the same)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

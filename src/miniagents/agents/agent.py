@@ -1,0 +1,227 @@
+"""`MiniAgent`: an async function that is sent messages and replies with messages."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, overload, runtime_checkable
+
+from miniagents.agents.call import AgentCall
+from miniagents.agents.interaction import InteractionContext, current_interaction
+from miniagents.messages import MessageAppender, MessageSequence, MessageSequencePromise, MessageType
+from miniagents.promising.context import current_context
+
+P = ParamSpec("P")
+
+_RESERVED_PARAMETERS = ("messages", "start_asap")
+
+
+@runtime_checkable
+class OpenCalls(Protocol):
+    """Who has opened calls, and finishes those that are still open when it ends: an agent or a context."""
+
+    def watch_call(self, call: AgentCall) -> None: ...
+
+    def forget_call(self, call: AgentCall) -> None: ...
+
+
+class MiniAgent(Generic[P]):
+    """An agent: an async function `(ctx, **kwargs)` that can be called from anywhere with messages. Made by `@miniagent`.
+
+    `alias` and `description` say who it is; `{AGENT_ALIAS}` in the description is replaced by the alias.
+    """
+
+    def __init__(
+        self,
+        function: Callable[Concatenate[InteractionContext, P], Awaitable[None]],
+        *,
+        alias: str | None = None,
+        description: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        name = _name_of(function)
+        parameters = _Parameters(name, function)
+        self.function = function
+        self.alias = name.upper() if alias is None else alias
+        if description is None:
+            description = " ".join((function.__doc__ or "").split())
+        self._description_template = description
+        self.description = description.replace("{AGENT_ALIAS}", self.alias)
+        self._parameters = parameters
+        self._kwargs = {name: snapshot(value) for name, value in kwargs.items()}
+        self._parameters.check_names(self.alias, self._kwargs)
+        self.__name__ = name
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def inquire(
+        self, messages: MessageType = None, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs
+    ) -> MessageSequencePromise:
+        """Call the agent with `messages` and get its replies, a sequence that is still growing. Never waits.
+
+        The agent starts at the next task switch, in the current context (with `start_asap=False`, when its replies are
+        first read). The keyword arguments reach the function as they are, except that lists, dicts and sets are
+        copied, so that a change the caller makes later is not seen. What the agent raises is raised where the replies
+        are read. Made outside any context, the call starts when its replies are first read inside one.
+
+        Raises `TypeError`, at once, for what is no message and for arguments that the function does not take.
+
+        >>> import asyncio
+        >>> from miniagents import MiniAgents, miniagent
+        >>> @miniagent
+        ... async def greeter(ctx, greeting="Hello"):
+        ...     async for message in ctx.message_promises:
+        ...         ctx.reply(f"{greeting}, {await message}!")
+        >>> async def main():
+        ...     async with MiniAgents():
+        ...         print(*await greeter.inquire(["Ada", "Alan"], greeting="Hi"))
+        >>> asyncio.run(main())
+        Hi, Ada! Hi, Alan!
+        """
+        return self._call(MessageSequence.turn_into_sequence_promise(messages), start_asap, args, kwargs)
+
+    def initiate_inquiry(
+        self, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs
+    ) -> AgentCall:
+        """Call the agent and keep the call open, to send it messages one by one. Otherwise like `inquire`."""
+        sequence = MessageSequence()
+        appender: MessageAppender = sequence.message_appender.begin()
+        replies = self._call(sequence.sequence_promise, start_asap, args, kwargs)
+        return AgentCall(appender, replies, _opener())
+
+    def _call(
+        self, messages: MessageSequencePromise, start_asap: bool | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> MessageSequencePromise:
+        if args:
+            raise TypeError(f"{self.alias} takes its arguments by keyword only, after the messages.")
+        merged = {**self._kwargs, **{name: snapshot(value) for name, value in kwargs.items()}} if kwargs else self._kwargs
+        self._parameters.check_call(self.alias, merged)
+        return InteractionContext(self, messages).start_reply(self.function, merged, start_asap)
+
+    def fork(self, alias: str | None = None, description: str | None = None, **kwargs: Any) -> "MiniAgent[...]":
+        """An agent with the same function and these keyword arguments as presets. Later presets win. Needs no context."""
+        return MiniAgent(
+            self.function,
+            alias=self.alias if alias is None else alias,
+            description=self._description_template if description is None else description,
+            **{**self._kwargs, **kwargs},
+        )
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"An agent is not called like a function: write `{self.__name__}.inquire(messages, ...)`.")
+
+    def __repr__(self) -> str:
+        return f"<MiniAgent {self.alias}>"
+
+
+class AgentDecorator(Protocol):
+    """What `@miniagent(...)` with arguments gives."""
+
+    def __call__(self, function: Callable[Concatenate[InteractionContext, P], Awaitable[None]], /) -> MiniAgent[P]: ...
+
+
+@overload
+def miniagent(function: Callable[Concatenate[InteractionContext, P], Awaitable[None]], /) -> MiniAgent[P]: ...
+
+
+@overload
+def miniagent(*, alias: str | None = None, description: str | None = None, **kwargs: Any) -> AgentDecorator: ...
+
+
+def miniagent(
+    function: Callable[..., Awaitable[None]] | None = None,
+    /,
+    *,
+    alias: str | None = None,
+    description: str | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Make an agent of an async function whose first parameter is an `InteractionContext`.
+
+    - `alias`: the name of the agent, by default the function's in upper case.
+    - `description`: what it is for, by default the docstring with white space folded.
+    - all other keyword arguments are presets for the function, as with `fork`.
+
+    Raises `TypeError` for a function that is not async.
+
+    >>> @miniagent
+    ... async def echo(ctx):
+    ...     '''Says what {AGENT_ALIAS} was told.'''
+    ...     ctx.reply(ctx.message_promises)
+    >>> echo.alias, echo.description
+    ('ECHO', 'Says what ECHO was told.')
+    """
+
+    def decorate(function: Callable[..., Awaitable[None]]) -> MiniAgent[...]:
+        return MiniAgent(function, alias=alias, description=description, **kwargs)
+
+    return decorate if function is None else decorate(function)
+
+
+def snapshot(value: Any) -> Any:
+    """`value`, with the lists, dicts, sets and tuples in it copied and everything else as it is."""
+    kind = type(value)
+    if kind is list:
+        return [snapshot(item) for item in value]
+    if kind is dict:
+        return {key: snapshot(item) for key, item in value.items()}
+    if kind is set:
+        return set(value)
+    if kind is tuple:
+        return tuple(snapshot(item) for item in value)
+    return value
+
+
+class _Parameters:
+    """The keyword parameters of an agent function, to check calls without the cost of binding a signature."""
+
+    __slots__ = ("names", "required", "takes_any")
+
+    def __init__(self, name: str, function: Any) -> None:
+        if inspect.isasyncgenfunction(function):
+            raise TypeError(f"{name} is an async generator: call `ctx.reply(...)` instead of `yield`.")
+        if not inspect.iscoroutinefunction(function):
+            raise TypeError(f"{name} is not async: an agent is an `async def {name}(ctx, ...)`.")
+        parameters = list(inspect.signature(function).parameters.values())
+        if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+            raise TypeError(f"{name} has no place for its InteractionContext: write `async def {name}(ctx, ...)`.")
+        self.takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+        named = [
+            parameter
+            for parameter in parameters[1:]
+            if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        ]
+        self.names = frozenset(parameter.name for parameter in named)
+        self.required = frozenset(
+            parameter.name for parameter in named if parameter.default is inspect.Parameter.empty
+        )
+        for reserved in _RESERVED_PARAMETERS:
+            if reserved in self.names:
+                raise TypeError(f"{name} has a parameter `{reserved}`, which `inquire` takes itself: rename it.")
+
+    def check_names(self, alias: str, kwargs: dict[str, Any]) -> None:
+        """Raise `TypeError` for a name that the function does not take."""
+        if not self.takes_any and not kwargs.keys() <= self.names:
+            unknown = ", ".join(f"`{name}`" for name in kwargs if name not in self.names)
+            known = ", ".join(sorted(self.names)) or "none"
+            raise TypeError(f"{alias} takes no argument {unknown}; its arguments are: {known}.")
+
+    def check_call(self, alias: str, kwargs: dict[str, Any]) -> None:
+        """Raise `TypeError` for a name that the function does not take, and for one that it needs and does not get."""
+        self.check_names(alias, kwargs)
+        if not self.required <= kwargs.keys():
+            missing = ", ".join(f"`{name}`" for name in sorted(self.required - kwargs.keys()))
+            raise TypeError(f"{alias} needs the argument {missing}.")
+
+
+def _name_of(function: Any) -> str:
+    """The name of a function, also of one wrapped in a `functools.partial`."""
+    while not hasattr(function, "__name__") and hasattr(function, "func"):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _opener() -> OpenCalls | None:
+    interaction = current_interaction()
+    if interaction is not None:
+        return interaction
+    context = current_context()
+    return context if isinstance(context, OpenCalls) else None

@@ -1,0 +1,109 @@
+"""`MiniAgents`: the context in which agents live."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+import asyncio
+import inspect
+
+from miniagents.agents.call import AgentCall
+from miniagents.messages import MessageContext, PersistMessageHandler
+from miniagents.promising.context import PromiseResolvedHandler
+from miniagents.promising.runner import run as run_in_new_loop
+
+T = TypeVar("T")
+
+
+class MiniAgents(MessageContext):
+    """The context in which agents live. An async context manager that binds itself: `async with MiniAgents() as context`.
+
+    Leaving the block normally waits for everything that was started in it; leaving it by an exception or a cancellation
+    cancels all of it first. Contexts nest, the inner one is current. The object is made outside any event loop and can
+    be used again after it has ended.
+
+    - `stream_llm_tokens_by_default`: whether LLM agents stream when a call does not say.
+    - `on_promise_resolved`, `on_persist_message`: async callables `(promise, result_or_exception)` and
+      `(promise, message)`, one or several each; see `PromisingContext` and `MessageContext`. Also decorators.
+    - `start_everything_asap_by_default`: agents start when they are called (`True`) or when their replies are read.
+    - `appenders_capture_errors_by_default`: see `StreamAppender`.
+    - `errors_as_messages`: errors of agents arrive as `ErrorMessage`s instead of being raised.
+    - `log_level_for_errors`: for errors that nobody read.
+
+    >>> from miniagents import miniagent
+    >>> @miniagent
+    ... async def hello(ctx):
+    ...     ctx.reply("Hello!")
+    >>> MiniAgents().run(hello.inquire())
+    (Message(text='Hello!'),)
+    """
+
+    def __init__(
+        self,
+        *,
+        stream_llm_tokens_by_default: bool = True,
+        on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
+        on_persist_message: PersistMessageHandler | Iterable[PersistMessageHandler] = (),
+        start_everything_asap_by_default: bool = True,
+        appenders_capture_errors_by_default: bool = False,
+        errors_as_messages: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            on_promise_resolved=on_promise_resolved,
+            on_persist_message=on_persist_message,
+            start_everything_asap_by_default=start_everything_asap_by_default,
+            appenders_capture_errors_by_default=appenders_capture_errors_by_default,
+            errors_as_messages=errors_as_messages,
+            **options,
+        )
+        self.stream_llm_tokens_by_default = stream_llm_tokens_by_default
+        self._open_calls: dict[AgentCall, None] = {}
+
+    def run(self, awaitable: Awaitable[T]) -> T:
+        """Run `awaitable` (a coroutine, or the replies of an agent) in this context and give its result. Blocks.
+
+        Makes an event loop, waits for everything that was started, closes the loop. May be called again. Ctrl+C cancels
+        everything and raises `KeyboardInterrupt`. Inside a running loop it raises `RuntimeError`: use `arun` there.
+        """
+        if not inspect.isawaitable(awaitable):
+            hint = "; call it first" if callable(awaitable) else ""
+            raise TypeError(f"`run` takes a coroutine or a promise, not {type(awaitable).__name__}{hint}.")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return run_in_new_loop(lambda: self.arun(awaitable))
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise RuntimeError("An event loop is running already: use `await MiniAgents().arun(...)` here.")
+
+    async def arun(self, awaitable: Awaitable[T]) -> T:
+        """Await `awaitable` in this context, wait for everything that was started, and give the result."""
+        async with self:
+            return await awaitable
+
+    # ------------------------------------------------------------------ what ends with the context
+
+    def watch_call(self, call: AgentCall) -> None:
+        """Remember a call that was opened in the block of this context, not by an agent."""
+        self._open_calls[call] = None
+
+    def forget_call(self, call: AgentCall) -> None:
+        """`call` was finished."""
+        self._open_calls.pop(call, None)
+
+    async def _finish(self) -> None:
+        for call in list(self._open_calls):
+            call.finish()
+        await super()._finish()
+
+
+def run(awaitable: Awaitable[T], **options: Any) -> T:
+    """`MiniAgents(**options).run(awaitable)`: run a program of agents from outside any event loop. Blocks.
+
+    >>> from miniagents import join_messages
+    >>> async def main():
+    ...     return await join_messages(["Hello", "world"], delimiter=" ")
+    >>> print(run(main()))
+    Hello world
+    """
+    return MiniAgents(**options).run(awaitable)

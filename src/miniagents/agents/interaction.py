@@ -1,0 +1,132 @@
+"""What an agent is handed when it is called: its input, its reply, and its place in the call tree."""
+
+import contextvars
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from miniagents.agents.nodes import observe_call
+from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
+from miniagents.promising.context import current_context
+from miniagents.promising.errors import NoActiveContextError
+
+if TYPE_CHECKING:  # an agent makes interactions and calls; an interaction only names them
+    from miniagents.agents.agent import MiniAgent
+    from miniagents.agents.call import AgentCall
+
+# A trace of ten thousand agents would bury the error that it explains.
+_TRACE_SHOWN = 20
+
+_current_interaction: contextvars.ContextVar["InteractionContext | None"] = contextvars.ContextVar(
+    "miniagents_interaction", default=None
+)
+
+
+class InteractionContext:
+    """One call of an agent, as the agent sees it. The first argument of every agent function.
+
+    - `message_promises`: what the agent was sent, a `MessageSequencePromise`.
+    - `this_agent`: the agent itself, with the keyword arguments it was forked with.
+    """
+
+    __slots__ = ("__weakref__", "_appender", "_open_calls", "_parent", "message_promises", "this_agent")
+
+    def __init__(self, agent: "MiniAgent[Any]", message_promises: MessageSequencePromise) -> None:
+        self.this_agent = agent
+        self.message_promises = message_promises
+        self._appender = MessageAppender()
+        self._parent = _current_interaction.get()
+        self._open_calls: dict[AgentCall, None] | None = None
+
+    @staticmethod
+    def get_current() -> "InteractionContext":
+        """The call whose agent is running here; `NoActiveContextError` outside of agents."""
+        interaction = _current_interaction.get()
+        if interaction is None:
+            raise NoActiveContextError("The current interaction")
+        return interaction
+
+    @property
+    def agent_trace(self) -> "tuple[MiniAgent[Any], ...]":
+        """This agent, its caller, the caller of that, and so on to the first."""
+        trace: list[MiniAgent[Any]] = []
+        interaction: InteractionContext | None = self
+        while interaction is not None:
+            trace.append(interaction.this_agent)
+            interaction = interaction._parent
+        return tuple(trace)
+
+    def reply(self, messages: MessageType) -> None:
+        """Add messages to the reply, at once and in order. A plain call that never waits.
+
+        Raises `TypeError` for what is no message (nothing of `messages` is added then), and `AppenderClosedError` after
+        `finish_early()` or when the agent has returned.
+        """
+        self._appender.append(messages)
+
+    def reply_out_of_order(self, messages: MessageType) -> None:
+        """Like `reply`, but each message is delivered as soon as its first token is there, whatever was given before.
+
+        Sequences are delivered message by message, in their own order. The reply ends when all of it was delivered.
+        """
+        self._appender.append_out_of_order(messages)
+
+    def finish_early(self) -> None:
+        """Close the reply now. Readers see its end, while the agent may go on with work that replies nothing."""
+        self._appender.close()
+
+    # ------------------------------------------------------------------ the life of a call
+
+    async def _run(
+        self, function: Callable[..., Awaitable[None]], kwargs: Mapping[str, Any], replies: MessageSequencePromise
+    ) -> None:
+        """Run the agent. The body of the task of the call; whatever happens, the reply gets its end."""
+        _current_interaction.set(self)
+        context = current_context()
+        if context is not None and context.has_observers:
+            observe_call(context, self.this_agent.alias, self.message_promises, replies)
+        try:
+            await function(self, **kwargs)
+        except BaseException as error:
+            self._appender.fail(error, self._describe_trace())
+            if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+                raise
+        finally:
+            for call in list(self._open_calls or ()):
+                call.finish()
+            self._appender.close()
+
+    def start_reply(
+        self, function: Callable[..., Awaitable[None]], kwargs: Mapping[str, Any], start_asap: bool | None
+    ) -> MessageSequencePromise:
+        """The reply of this call, whose producer is the agent."""
+        self._appender.begin()
+        return MessageSequencePromise(
+            self._appender,
+            lambda replies: self._run(function, kwargs, replies),
+            name=self.this_agent.alias,
+            start_asap=start_asap,
+        )
+
+    def _describe_trace(self) -> str:
+        trace = self.agent_trace
+        shown = [agent.alias for agent in trace[:_TRACE_SHOWN]]
+        return " <- ".join(shown + ["..."] * (len(trace) > _TRACE_SHOWN))
+
+    def watch_call(self, call: "AgentCall") -> None:
+        """Remember a call that this agent has opened and must finish."""
+        if self._open_calls is None:
+            self._open_calls = {}
+        self._open_calls[call] = None
+
+    def forget_call(self, call: "AgentCall") -> None:
+        """`call` was finished."""
+        if self._open_calls is not None:
+            self._open_calls.pop(call, None)
+
+    def __repr__(self) -> str:
+        return f"<InteractionContext of {self.this_agent.alias}>"
+
+
+def current_interaction() -> InteractionContext | None:
+    """The call whose agent is running here, or `None`."""
+    return _current_interaction.get()

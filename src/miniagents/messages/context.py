@@ -1,0 +1,76 @@
+"""The context of messages: what becomes of errors, and who writes messages down."""
+
+import functools
+import weakref
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from miniagents.promising.context import HandlerT, PromisingContext, as_handlers
+from miniagents.promising.promise import Promise
+
+if TYPE_CHECKING:  # a message knows this context, which only passes messages on
+    from miniagents.messages.message import Message, MessagePromise
+
+PersistMessageHandler: TypeAlias = Callable[["MessagePromise", "Message"], Awaitable[None]]
+
+
+class MessageContext(PromisingContext):
+    """A `PromisingContext` that knows about messages.
+
+    - `on_persist_message`: an async callable `(promise, message)`, or several, called for each message that is
+      resolved in this context or in one inside it: the messages inside it first, each message object once. If a handler
+      raises, that is logged and the message does not count as persisted. Also a decorator: `@context.on_persist_message`.
+    - `errors_as_messages`: errors arrive as `ErrorMessage`s instead of being raised where they are read.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_persist_message: PersistMessageHandler | Iterable[PersistMessageHandler] = (),
+        errors_as_messages: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.errors_as_messages = errors_as_messages
+        self._persist_handlers: list[PersistMessageHandler] = as_handlers(on_persist_message)
+        # Keyed by identity, because equal messages are different messages. An entry dies with its message.
+        self._persisted: weakref.WeakValueDictionary[int, Message] = weakref.WeakValueDictionary()
+        self._being_persisted: dict[int, Promise[None]] = {}
+
+    def on_persist_message(self, handler: HandlerT) -> HandlerT:
+        """Register `handler` (see the class) and return it, so that this can be used as a decorator."""
+        self._persist_handlers.append(handler)
+        return handler
+
+    def _observes(self) -> bool:
+        return bool(self._persist_handlers) or super()._observes()
+
+    def message_resolved(self, promise: "MessagePromise", message: "Message") -> None:
+        """Have `message` written down by the handlers of this context and of those around it."""
+        context: PromisingContext | None = self
+        while context is not None:
+            if isinstance(context, MessageContext) and context._persist_handlers:
+                self.spawn(self._run_handler(functools.partial(context._persist, promise, message)), name="persist")
+            context = context.parent
+
+    async def _persist(self, promise: "MessagePromise", message: "Message") -> None:
+        for sub_message in message.sub_messages():
+            await self._persist_once(sub_message.as_promise, sub_message)
+        await self._persist_once(promise, message)
+
+    async def _persist_once(self, promise: "MessagePromise", message: "Message") -> None:
+        key = id(message)
+        if key in self._persisted:
+            return
+        if key not in self._being_persisted:
+            self._being_persisted[key] = Promise(lambda _: self._call_persist_handlers(promise, message), start_asap=True)
+        await self._being_persisted[key]
+
+    async def _call_persist_handlers(self, promise: "MessagePromise", message: "Message") -> None:
+        try:
+            for handler in self._persist_handlers:
+                await handler(promise, message)
+            self._persisted[id(message)] = message
+        finally:
+            # Before that line nothing counts as persisted: a message that failed is tried again when it comes again.
+            del self._being_persisted[id(message)]

@@ -1,0 +1,214 @@
+"""`Frozen`: data that never changes, all the way down.
+
+What goes in is turned into its frozen twin: lists become tuples, dicts become `Frozen`, and so on inside them. What has
+no frozen twin is refused when the object is made, with the place where it sits.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Set
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_ATOMS: Final = frozenset((str, int, bool, NoneType))
+# Deeper than anything that is meant, and less deep than where the JSON encoders give up.
+_MAX_DEPTH: Final = 100
+
+
+class Frozen(BaseModel):
+    """Immutable data with any fields: declared ones in subclasses, and whatever else is given by keyword.
+
+    Values are plain data (str, int, finite float, bool, None), other `Frozen`s, and lists, tuples and dicts of these,
+    nested at most 100 deep; pydantic models given as values become `Frozen`. Anything else raises a `TypeError`, a
+    number that JSON does not have a `ValueError`, and a value that does not fit a declared field pydantic's
+    `ValidationError`. Declared fields may have any type that pydantic knows; the containers in them are frozen too.
+
+    Fields are read as attributes or by `frozen["name"]` (which also reaches fields named like a method), and
+    `**frozen` unpacks them.
+
+    >>> Frozen(title="Notes", tags=["a", "b"], size={"width": 3}).size.width
+    3
+    """
+
+    # Slots, because they belong to one object only: pydantic neither copies, compares, iterates nor serialises them,
+    # so no cached value can be stale or be forged by data.
+    __slots__ = ("__weakref__", "_hash_key")
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    def __init__(self, /, **data: Any) -> None:
+        super().__init__(**data)
+        self._freeze_fields()
+
+    def _freeze_fields(self) -> None:
+        for declared, fields in ((True, self.__dict__), (False, self.__pydantic_extra__ or {})):
+            for name, value in fields.items():
+                if value.__class__ not in _ATOMS:
+                    fields[name] = _freeze(value, name, 1, declared)
+
+    # ------------------------------------------------------------------ identity of content
+
+    @property
+    def hash_key(self) -> str:
+        """A key that depends on the content alone: SHA-256, as 64 hexadecimal digits, of canonical form 1.
+
+        Equal content of the same class has the same key in every process and for ever; content that differs in any
+        value or in the type of a value (`1`, `1.0`, `True`, `"1"`) has another one. The order of fields does not count.
+
+        Canonical form 1 is JSON in UTF-8 (lone surrogates as three bytes each), without spaces, keys sorted, not ASCII
+        escaped. An object has its fields, unset ones with their defaults, and, unless it is a plain `Frozen`, `$class`
+        with the name of its class. A `Frozen` of any class inside it appears as `{"$hash": key}` if it is not plain.
+        A field name that starts with `$` gets a second one. Other declared types are `{"$type": name, "$value": JSON}`.
+        """
+        try:
+            cached: str = _HASH_KEY_SLOT.__get__(self)
+        except AttributeError:
+            text = json.dumps(_canonical_fields(self), default=_canonical, sort_keys=True, **_CANONICAL_JSON)
+            cached = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            object.__setattr__(self, "_hash_key", cached)
+        return cached
+
+    # ------------------------------------------------------------------ as data
+
+    def serialize(self) -> dict[str, Any]:
+        """The content as plain JSON data, defaults left out. `type(x)(**x.serialize())` is an object equal to `x`."""
+        return {name: _plain(self[name]) for name in self.keys()}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "Self":
+        """A copy, with some fields replaced; the new values are frozen but, as always in pydantic, not validated."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied._freeze_fields()
+        return copied
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """As in pydantic. Nested models are written as what they are, not as what the field was declared to be."""
+        return super().model_dump(**{"serialize_as_any": True, **options})
+
+    def model_dump_json(self, **options: Any) -> str:
+        """As in pydantic, and for every text: lone surrogates, which pydantic refuses, are written as JSON escapes."""
+        options = {"serialize_as_any": True, **options}
+        try:
+            return super().model_dump_json(**options)
+        except PydanticSerializationError:
+            indent, ascii_only = options.pop("indent", None), options.pop("ensure_ascii", True)
+            separators = None if indent else (",", ":")
+            data = self.model_dump(mode="json", **options)
+            return json.dumps(data, indent=indent, ensure_ascii=ascii_only, separators=separators)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> "Self":
+        """As in pydantic, and also for the escapes of lone surrogates."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValueError as refused:
+            try:
+                data = json.loads(json_data)
+            except ValueError:
+                raise refused from None
+            if not isinstance(data, dict):
+                raise
+            return cls.model_validate(data, **options)
+
+    # ------------------------------------------------------------------ as a mapping of the fields that were given
+
+    def keys(self) -> Iterator[str]:
+        """The names of the fields that were given, declared ones first."""
+        given = self.model_fields_set
+        yield from (name for name in self.__dict__ if name in given)
+        yield from self.__pydantic_extra__ or ()
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.__dict__:
+            return self.__dict__[name]
+        return (self.__pydantic_extra__ or {})[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.__dict__ or name in (self.__pydantic_extra__ or {})
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a field, or `default` if there is no such field."""
+        return self[name] if name in self else default
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return ((name, self[name]) for name in self.keys())
+
+    def __str__(self) -> str:
+        return self.__repr__()
+
+
+# Read through the descriptor itself: plain attribute access falls back to the fields, where data could put anything.
+_HASH_KEY_SLOT: Final[Any] = Frozen.__dict__["_hash_key"]
+_CANONICAL_JSON: Final[dict[str, Any]] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
+
+
+def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
+    """The frozen twin of `value`. Values of declared fields were accepted by pydantic, so any other type may stay."""
+    if value.__class__ in _ATOMS or isinstance(value, Frozen):
+        return value
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"{where[:60]}… is nested more than {_MAX_DEPTH} levels deep (or contains itself).")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} is {value}, which JSON does not have.")
+        return value if declared else float(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze(item, f"{where}[{index}]", depth + 1, declared) for index, item in enumerate(value))
+    if isinstance(value, Mapping):
+        return _freeze_mapping(value, where, depth, declared)
+    if declared:
+        return frozenset(value) if isinstance(value, Set) else value
+    if isinstance(value, BaseModel):
+        return _freeze_mapping(dict(value), where, depth, declared)
+    for atom in (str, bool, int):
+        if isinstance(value, atom):  # an enum member or another subclass: only the plain value is data
+            return atom.__str__(value) if atom is str else atom(value)
+    raise TypeError(
+        f"{where} is a {type(value).__name__}, which has no frozen form. Use plain data (str, int, float, bool, None), "
+        "lists and dicts of it, or declare a field of that type in a subclass."
+    )
+
+
+def _freeze_mapping(value: Mapping[Any, Any], where: str, depth: int, declared: bool) -> Frozen:
+    for name in value:
+        if not isinstance(name, str):
+            raise TypeError(f"{where} has the key {name!r}; keys must be strings.")
+    return Frozen(**{name: _freeze(item, f"{where}.{name}", depth + 1, declared) for name, item in value.items()})
+
+
+def _plain(value: Any) -> Any:
+    if value.__class__ in _ATOMS or value.__class__ is float:
+        return value
+    if isinstance(value, Frozen):
+        return value.serialize()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return to_jsonable_python(value)
+
+
+def _canonical_fields(frozen: Frozen) -> dict[str, Any]:
+    fields = {
+        (f"${name}" if name[:1] == "$" else name): value
+        for values in (frozen.__dict__, frozen.__pydantic_extra__ or {})
+        for name, value in values.items()
+    }
+    if frozen.__class__ is not Frozen:
+        fields["$class"] = type(frozen).__name__
+    return fields
+
+
+def _canonical(value: Any) -> Any:
+    """What JSON does not know, in canonical form."""
+    if value.__class__ is Frozen:
+        return _canonical_fields(value)
+    if isinstance(value, Frozen):
+        return {"$hash": value.hash_key}
+    if isinstance(value, frozenset):
+        members = [json.dumps(item, default=_canonical, sort_keys=True, **_CANONICAL_JSON) for item in value]
+        return {"$type": "set", "$value": sorted(members)}
+    return {"$type": type(value).__name__, "$value": to_jsonable_python(value)}

@@ -1,0 +1,234 @@
+"""`Message`: what agents send each other, immutable, with a text and any metadata. And the promise of one."""
+
+import json
+import string
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from typing import Any, Final, TypeAlias
+
+from miniagents.messages.context import MessageContext
+from miniagents.messages.frozen import Frozen
+from miniagents.promising.appender import StreamAppender
+from miniagents.promising.context import PromisingContext, current_context
+from miniagents.promising.errors import MiniAgentsError, UnresolvedPromiseError
+from miniagents.promising.log import Failure, Log
+from miniagents.promising.promise import StreamedPromise
+from miniagents.promising.sentinels import UNSET, Sentinel
+
+TokenStreamer: TypeAlias = Callable[[dict[str, Any]], AsyncIterable[str]]
+
+
+class Message(Frozen):
+    """A text and any metadata, immutable. Subclass it to declare fields.
+
+    `str(message)` is the text; without one, `text_template` with `{name}` replaced by the message's own plain fields
+    (names only: `{{` and `}}` are braces, everything else in braces is a `ValueError` when the message is made);
+    without that, the JSON of the message. Needs no context and no event loop.
+
+    >>> Message("Hello", role="user")
+    Message(text='Hello', role='user')
+    >>> print(Message(text_template="Dear {name}!", name="Ada"))
+    Dear Ada!
+    """
+
+    __slots__ = ("_string",)
+
+    text: str | None = None
+
+    def __init__(self, text: str | None = None, /, **metadata: Any) -> None:
+        if text is not None:
+            if "text" in metadata:
+                raise TypeError("The text of a message was given twice, by position and as `text=`.")
+            metadata["text"] = text
+        super().__init__(**metadata)
+        if self.text is None and "text_template" in self:
+            str(self)  # an unusable template is refused now
+
+    def __str__(self) -> str:
+        if self.text is not None:
+            return self.text
+        try:
+            cached: str = _STRING_SLOT.__get__(self)
+        except AttributeError:
+            template = self.get("text_template")
+            if isinstance(template, str):
+                cached = _fill(template, self)
+            else:
+                cached = json.dumps(self.serialize(), ensure_ascii=False)
+            object.__setattr__(self, "_string", cached)
+        return cached
+
+    def sub_messages(self) -> Iterator["Message"]:
+        """The messages inside this one, each after those inside it. The same object is given once for each place."""
+        return _sub_messages(self)
+
+    @property
+    def as_promise(self) -> "MessagePromise":
+        """A promise that is resolved from birth, with this message. Needs no context."""
+        return MessagePromise(self)
+
+    @classmethod
+    def promise(
+        cls,
+        message_token_streamer: TokenStreamer | StreamAppender[str] | None = None,
+        *,
+        start_asap: bool | None = None,
+        **metadata: Any,
+    ) -> "MessagePromise":
+        """A promise of a message of this class, whose text is made of the tokens that the streamer gives.
+
+        `message_token_streamer` is called once with a dict and returns an async iterator of `str`. What it puts into
+        the dict, at any time, becomes fields of the message, for things that are known only at the end. `metadata` is
+        known to readers before the text (`preliminary_metadata`). Without a streamer the message is made at once.
+        """
+        if message_token_streamer is None:
+            return MessagePromise(cls(**metadata))
+        return MessagePromise(cls, message_token_streamer, metadata, start_asap=start_asap)
+
+
+class ErrorMessage(Message):
+    """An error that arrives as a message, where `errors_as_messages` is on."""
+
+    error_type: str | None = None
+    """The class of the exception, by name."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "ErrorMessage":
+        """The message that `error` becomes."""
+        return cls(text=describe_error(error), error_type=type(error).__name__)
+
+
+class MessagePromise(StreamedPromise[str, Message]):
+    """A message that is still being written: its class and metadata now, its tokens as they come, all of it at the end.
+
+    `async for token in promise` gives `str` tokens from the first on; `await promise` gives the `Message`. Both may be
+    done by any number of readers, early or late. A message that was sent whole streams as one token.
+
+    `str(promise)` of a resolved promise is the text of the message, so it can stand in an f-string; of an unresolved one
+    it raises `UnresolvedPromiseError`. Made by `Message.promise(...)` and `message.as_promise`.
+    """
+
+    __slots__ = ("_final_metadata", "_known_metadata", "message_class")
+
+    _piece_type = str
+
+    def __init__(
+        self,
+        message: Message | type[Message],
+        streamer: TokenStreamer | StreamAppender[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        *,
+        start_asap: bool | None = None,
+    ) -> None:
+        self._whole = None
+        self._known_metadata = metadata or {}
+        self._final_metadata: dict[str, Any] = {}
+        if isinstance(message, Message):
+            self.message_class: type[Message] = type(message)
+            self._result: Message | Failure | Sentinel = message
+            log: Log[str] = Log()
+            log.ended = True
+            self._setup(log, None, start_asap)
+            return
+        self.message_class = message
+        self._result = UNSET
+        if isinstance(streamer, StreamAppender):
+            self._setup(streamer.log, None, start_asap)
+        elif callable(streamer):
+            self._setup(Log(), lambda this: this._run_streamer(streamer(this._final_metadata)), start_asap)
+        else:
+            raise TypeError(f"A message token streamer is a callable or a StreamAppender, not {type(streamer).__name__}.")
+
+    @property
+    def preliminary_metadata(self) -> Frozen:
+        """What is known of the message before its text: all its other fields, if it was sent whole."""
+        if isinstance(self._result, Message) and not self._known_metadata:
+            return Frozen(**{name: self._result[name] for name in self._result.keys() if name != "text"})
+        return Frozen(**self._known_metadata)
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        # A message that was sent whole gets its one token when somebody wants tokens, which is seldom.
+        if isinstance(self._result, Message) and not self._log.items:
+            self._log.items.append(str(self._result))
+        return super().__aiter__()
+
+    def _assemble(self, pieces: list[str]) -> Message:
+        return self.message_class("".join(pieces), **{**self._known_metadata, **self._final_metadata})
+
+    def _record_error(self, error: BaseException) -> None:
+        if not errors_arrive_as_messages(self._context or current_context(), error):
+            super()._record_error(error)
+            return
+        said = describe_error(error)
+        self._log.append(f"\n\n{said}" if self._log.items else said)
+        self.message_class = ErrorMessage
+        self._final_metadata["error_type"] = type(error).__name__
+
+    def _tell_handlers(self, context: PromisingContext, outcome: object) -> None:
+        super()._tell_handlers(context, outcome)
+        if isinstance(outcome, Message) and isinstance(context, MessageContext):
+            context.message_resolved(self, outcome)
+
+    def __str__(self) -> str:
+        outcome = self._peek()
+        if isinstance(outcome, Failure):
+            outcome.throw()
+        if isinstance(outcome, Sentinel):
+            raise UnresolvedPromiseError("The text of this message")
+        return str(outcome)
+
+
+class EndOfDialog(MiniAgentsError, EOFError):  # noqa: N818 (it is not an error that it ends)
+    """The user has ended the dialog. Raised by user agents; the loops of `miniagents.utils` return when they meet it."""
+
+    def __init__(self) -> None:
+        super().__init__("The user has ended the dialog.")
+
+
+def errors_arrive_as_messages(context: PromisingContext | None, error: BaseException) -> bool:
+    """Whether `error` is to be a message here. What ends programs and dialogs never is."""
+    return (
+        isinstance(context, MessageContext)
+        and context.errors_as_messages
+        and isinstance(error, Exception)
+        and not isinstance(error, EndOfDialog)
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """The text of the message that an error becomes."""
+    return f"{type(error).__name__}: {error}"
+
+
+_STRING_SLOT: Final[Any] = Message.__dict__["_string"]
+
+
+def _fill(template: str, message: Message) -> str:
+    filled: list[str] = []
+    for literal, name, spec, conversion in string.Formatter().parse(template):
+        filled.append(literal)
+        if name is None:
+            continue
+        value = message.get(name) if name != "text_template" else None
+        if spec or conversion or not isinstance(value, (str, int, float)):
+            raise ValueError(
+                f"The text_template reads {{{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}; "
+                "only the names of the message's own plain fields (str, int, float, bool) can stand in braces."
+            )
+        filled.append(str(value))
+    return "".join(filled)
+
+
+def _sub_messages(frozen: Frozen) -> Iterator[Message]:
+    for fields in (frozen.__dict__, frozen.__pydantic_extra__ or {}):
+        for value in fields.values():
+            yield from _messages_in(value)
+
+
+def _messages_in(value: Any) -> Iterator[Message]:
+    if isinstance(value, Frozen):
+        yield from _sub_messages(value)
+        if isinstance(value, Message):
+            yield value
+    elif isinstance(value, (tuple, frozenset)):
+        for item in value:
+            yield from _messages_in(item)

@@ -1,0 +1,206 @@
+"""Sequences of messages, and what may be given where messages are wanted."""
+
+import inspect
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+from pydantic import BaseModel
+
+from miniagents.messages.message import (
+    ErrorMessage,
+    Message,
+    MessagePromise,
+    errors_arrive_as_messages,
+)
+from miniagents.promising.context import current_context
+from miniagents.promising.log import Failure, Log, capture
+from miniagents.promising.promise import Producer
+from miniagents.promising.sequence import EXPAND, SKIP, FlatSequence, SequenceAppender, SequencePromise, flatten
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+MessageType: TypeAlias = Union[  # noqa: UP007 (a recursive alias with forward references must be built by `Union`)
+    None,
+    str,
+    Mapping[str, Any],
+    BaseModel,
+    BaseException,
+    MessagePromise,
+    "MessageSequencePromise",
+    Iterable["MessageType"],
+    AsyncIterable["MessageType"],
+]
+"""What can be sent: texts, dicts, pydantic models, `Message`s, promises of messages and of sequences of messages,
+exceptions (raised where they are read), `None` (nothing), and iterables and async iterables of these, nested anyhow."""
+
+
+class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]]):
+    """A sequence of messages that is still growing.
+
+    `async for promise in sequence` gives `MessagePromise`s as they come; `await sequence` gives the tuple of all
+    `Message`s. Both any number of times, by any number of readers, early or late. An error is raised where a reader
+    reaches it. Dropping a reader, or cancelling it, changes nothing for the producer and the other readers.
+    """
+
+    __slots__ = ()
+
+    async def _settle_item(self, item: Any) -> Message | Failure:
+        if isinstance(item, Failure):
+            return item
+        message: Message | Failure = await item._settle()
+        return message
+
+    async def outcomes(self) -> list[Message | Failure]:
+        """What each message has become, in order, whatever failed. The failures do not count as read."""
+        return [await self._settle_item(item) for item in await self.settle_items()]
+
+    async def settled(self) -> tuple[Message | BaseException, ...]:
+        """All that was said and all that went wrong, in order, whatever failed. Waits for the end; raises nothing."""
+        settled: list[Message | BaseException] = []
+        for outcome in await self.outcomes():
+            if isinstance(outcome, Failure):
+                outcome.observed = True
+                settled.append(outcome.exception)
+            else:
+                settled.append(outcome)
+        return tuple(settled)
+
+
+class MessageAppender(SequenceAppender[MessagePromise]):
+    """The write end of a sequence of messages: takes everything that `MessageType` names."""
+
+    __slots__ = ()
+
+    def append(self, messages: MessageType) -> "Self":
+        """Add messages at the end, in their order. A `TypeError` if something is no message; then nothing was added."""
+        self._check_open()
+        for item in to_items(messages):
+            super().append(item)
+        return self
+
+    def append_out_of_order(self, messages: MessageType) -> None:
+        """Like `append`, but each message, and each sequence's next one, is added when it is there."""
+        self._check_open()
+        for item in to_items(messages):
+            super().append_out_of_order(item)
+
+    def fail(self, error: BaseException, who: str = "") -> None:
+        """Add an error, as a message if that is how errors arrive in this context."""
+        self.log.append(_to_error_item(error, who or "A sequence of messages"))
+
+
+class MessageSequence(FlatSequence[MessagePromise]):
+    """Makes a sequence of messages: `sequence_promise`, written through `message_appender` or by an `incoming_streamer`.
+
+    - `incoming_streamer`: `(promise) -> async iterator` of anything that `MessageType` names, run in a task of its own.
+      With it there is nothing to append by hand.
+    - `appender_capture_errors`: as `StreamAppender(capture_errors=...)`.
+
+    >>> import asyncio
+    >>> from miniagents.promising import PromisingContext
+    >>> async def main():
+    ...     async with PromisingContext():
+    ...         sequence = MessageSequence()
+    ...         with sequence.message_appender as appender:
+    ...             appender.append("one").append(["two", {"text": "three"}])
+    ...         print(*await sequence.sequence_promise)
+    >>> asyncio.run(main())
+    one two three
+    """
+
+    sequence_promise: MessageSequencePromise
+
+    def __init__(
+        self,
+        *,
+        appender_capture_errors: bool | None = None,
+        start_asap: bool | None = None,
+        incoming_streamer: Callable[[Any], AsyncIterable[MessageType]] | None = None,
+    ) -> None:
+        self.message_appender = MessageAppender(capture_errors=appender_capture_errors)
+        if incoming_streamer is None:
+            self.sequence_promise = MessageSequencePromise(self.message_appender)
+        else:
+            super().__init__(incoming_streamer, start_asap=start_asap)
+
+    def _make_appender(self) -> MessageAppender:
+        return self.message_appender
+
+    def _make_promise(
+        self, appender: SequenceAppender[MessagePromise], producer: Producer | None, start_asap: bool | None
+    ) -> MessageSequencePromise:
+        return MessageSequencePromise(appender, producer, start_asap=start_asap)
+
+    def _convert(self, value: Any) -> Any:
+        # The appender converts, so that a piece is converted once.
+        return value
+
+    @staticmethod
+    def turn_into_sequence_promise(messages: MessageType) -> MessageSequencePromise:
+        """A sequence of `messages`, complete unless there are promises in it; a sequence itself is given back as it is."""
+        if isinstance(messages, MessageSequencePromise):
+            return messages
+        log: Log[MessagePromise] = Log()
+        log.items.extend(
+            _to_error_item(item, "A message") if isinstance(item, BaseException) else item for item in to_items(messages)
+        )
+        log.ended = True
+        return MessageSequencePromise(log)
+
+
+def to_items(messages: MessageType) -> list[Any]:
+    """The items of a sequence for `messages`: promises of messages, sequences, exceptions."""
+    if type(messages) is str:  # by far the most frequent
+        return [MessagePromise(Message(messages))]
+    if isinstance(messages, (MessagePromise, MessageSequencePromise)):
+        return [messages]
+    return flatten(messages, _to_item, "messages")
+
+
+def _to_item(value: Any) -> Any:
+    if isinstance(value, (MessagePromise, MessageSequencePromise, BaseException)):
+        return value
+    if isinstance(value, str):
+        return MessagePromise(Message(str(value)))
+    if isinstance(value, Message):
+        return MessagePromise(value)
+    if value is None:
+        return SKIP
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"is a dict with the key {key!r}; the fields of a message are named by strings.")
+        return MessagePromise(Message(**value))
+    if isinstance(value, BaseModel):
+        return MessagePromise(Message(**dict(value)))
+    if isinstance(value, (bytes, bytearray, memoryview)) or inspect.isawaitable(value) or isinstance(value, type):
+        raise TypeError(_why_not(value))
+    if isinstance(value, AsyncIterable):
+        return MessageSequence(incoming_streamer=lambda _: value).sequence_promise
+    if isinstance(value, Iterable):
+        return EXPAND
+    raise TypeError(_why_not(value))
+
+
+def _why_not(value: Any) -> str:
+    hint = "A message is a str, a dict, a pydantic model, a Message, a promise of messages, an exception, None, or an iterable of these."
+    if inspect.iscoroutine(value):
+        value.close()  # it will never be awaited, and Python would warn about that as well
+        hint = "Await it, and pass what it gives."
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        hint = "Decode it to a str first."
+    elif hasattr(value, "inquire"):
+        hint = "Pass the replies of an agent, `agent.inquire(...)`, not the agent."
+    elif hasattr(value, "reply_sequence"):
+        hint = "Pass `call.reply_sequence()`, not the call."
+    elif inspect.isasyncgenfunction(value) or inspect.isgeneratorfunction(value):
+        hint = "Call the generator function, and pass what it gives."
+    return f"is a {type(value).__name__}, which is no message. {hint}"
+
+
+def _to_error_item(error: BaseException, who: str) -> MessagePromise | Failure:
+    context = current_context()
+    if errors_arrive_as_messages(context, error):
+        return MessagePromise(ErrorMessage.of(error))
+    return capture(error, who, context)

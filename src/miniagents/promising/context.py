@@ -1,0 +1,363 @@
+"""Contexts own tasks. Everything that runs was started in some context and does not outlive it.
+
+A context is left in one of two ways. Normally: it waits until all that was started in it is done. By an exception or a
+cancellation (Ctrl+C is one): it cancels all of it, waits for it to end, and lets the exception go on.
+
+Invariants
+----------
+1. A task enters the registry right after its creation and leaves it in a done-callback. (A `finally` inside the
+   coroutine would not run for a task that is cancelled before its first step.)
+2. A context that is not active starts nothing.
+3. An error that nobody read is reported exactly once, when the context ends: logged, or raised if it is a
+   `KeyboardInterrupt` or a `SystemExit`, because those must never be swallowed.
+"""
+
+import asyncio
+import contextvars
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from miniagents.promising.errors import (
+    ContextClosedError,
+    ContextReentryError,
+    DeadlockError,
+    NoActiveContextError,
+    PromiseCancelledError,
+    WrongLoopError,
+)
+from miniagents.promising.log import Failure
+
+if TYPE_CHECKING:  # the two modules need each other: a promise lives in a context, a context hands promises to handlers
+    from typing_extensions import Self
+
+    from miniagents.promising.promise import Promise
+
+T = TypeVar("T")
+PromiseResolvedHandler: TypeAlias = Callable[["Promise[Any]", Any], Awaitable[None]]
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[None]])
+
+logger = logging.getLogger(__name__)
+
+_current: contextvars.ContextVar["PromisingContext | None"] = contextvars.ContextVar("miniagents_context", default=None)
+# Set in the tasks of handlers: promises made there call no handlers, or a handler that awaits anything would call
+# itself for ever.
+_inside_handler: contextvars.ContextVar[bool] = contextvars.ContextVar("miniagents_inside_handler", default=False)
+
+# Read failures are dropped from the list when it has grown to this size, so that it stays bounded in a long life.
+_FAILURES_BEFORE_PRUNING = 256
+
+
+class Abandonable(Protocol):
+    """Something that somebody must close, and that the end of its context closes if nobody did."""
+
+    def abandon(self, reason: BaseException) -> None: ...
+
+
+class PromisingContext:
+    """Owns the tasks of the promises that are made while it is active. An async context manager.
+
+    Made outside any event loop, used again after it has ended; contexts nest, the innermost is the current one.
+
+    - `start_everything_asap_by_default`: producers start at once (`True`) or when they are first read.
+    - `appenders_capture_errors_by_default`: what `StreamAppender` does with an exception in its block.
+    - `log_level_for_errors`: at which level errors that nobody read are logged when the context ends.
+    - `on_promise_resolved`: an async callable `(promise, result_or_exception)`, or several, called once for each
+      promise made in this context or in one inside it. What a handler raises is logged. Promises that a handler makes
+      call no handlers. Also to be used as a decorator: `@context.on_promise_resolved`.
+
+    >>> import asyncio
+    >>> async def main():
+    ...     async with PromisingContext() as context:
+    ...         print(PromisingContext.get_current() is context)
+    >>> asyncio.run(main())
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        start_everything_asap_by_default: bool = True,
+        appenders_capture_errors_by_default: bool = False,
+        log_level_for_errors: int = logging.ERROR,
+        on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
+    ) -> None:
+        self.start_everything_asap_by_default = start_everything_asap_by_default
+        self.appenders_capture_errors_by_default = appenders_capture_errors_by_default
+        self.log_level_for_errors = log_level_for_errors
+        self.parent: PromisingContext | None = None
+        """The context that was current when this one was activated."""
+        self._own_handlers: list[PromiseResolvedHandler] = as_handlers(on_promise_resolved)
+        self._active = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._token: contextvars.Token[PromisingContext | None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._failures: list[Failure] = []
+        self._open: dict[Abandonable, None] = {}
+        self._resources: dict[object, tuple[Any, Callable[[], Awaitable[object]]]] = {}
+
+    @staticmethod
+    def get_current() -> "PromisingContext":
+        """The innermost active context; `NoActiveContextError` if there is none."""
+        context = _current.get()
+        if context is None:
+            raise NoActiveContextError("This")
+        return context
+
+    @property
+    def active(self) -> bool:
+        """Whether the context was activated and has not ended yet."""
+        return self._active
+
+    # ------------------------------------------------------------------ life
+
+    def activate(self) -> "Self":
+        """Make this the current context and return it. `async with` does this; by hand, `await afinalize()` ends it."""
+        if self._active:
+            raise ContextReentryError
+        self.parent = _current.get()
+        self._active = True
+        self._token = _current.set(self)
+        return self
+
+    async def afinalize(self) -> None:
+        """Wait for everything that was started in this context, then end it (as leaving `async with` normally does)."""
+        await self.__aexit__(None, None, None)
+
+    async def __aenter__(self) -> "Self":
+        return self.activate()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if exc is None:
+                await self._finish()
+            else:
+                await self._cancel_tasks()
+        finally:
+            try:
+                await self._close_resources()
+            finally:
+                self._deactivate()
+                interrupt = self._report_unread()
+        if interrupt is not None and exc is None:
+            interrupt.throw()
+
+    async def _finish(self) -> None:
+        """Wait for all tasks; if the waiting itself is interrupted, cancel them."""
+        try:
+            await self.aflush_tasks()
+        except BaseException:
+            await self._cancel_tasks()
+            raise
+
+    async def aflush_tasks(self) -> None:
+        """Wait until everything that was started in this context is done, also what is started meanwhile.
+
+        Cancelling it cancels only the waiting. From inside one of these tasks it would wait for itself for ever, so
+        there it raises `DeadlockError`.
+        """
+        if asyncio.current_task() in self._tasks:
+            raise DeadlockError("A task cannot wait for all tasks of its context: it is one of them.")
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _cancel_tasks(self) -> None:
+        """Cancel each task once and wait until all have ended; what they start while they end is cancelled too."""
+        cancelled: set[asyncio.Task[Any]] = set()
+        while self._tasks:
+            for task in self._tasks - cancelled:
+                task.cancel()
+            cancelled = set(self._tasks)
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    def _deactivate(self) -> None:
+        for abandoned in list(self._open):
+            abandoned.abandon(PromiseCancelledError("Its context has ended, so the producer of this stream"))
+        self._open.clear()
+        self._active = False
+        self._loop = None
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                _current.reset(token)
+            except ValueError:
+                # Entered in one task and left in another (a fixture, a server's lifespan): the variable of this task
+                # was never set by us, unless it was copied from there.
+                if _current.get() is self:
+                    _current.set(self.parent)
+
+    # ------------------------------------------------------------------ tasks
+
+    def start_asap(self, awaitable: Awaitable[T]) -> "asyncio.Task[T]":
+        """Run `awaitable` as a task of this context, from the next task switch on, and return the task.
+
+        Nobody has to await it: the context waits for it when it ends. An error that nobody retrieves is logged by
+        asyncio. To share the result between several readers make a `Promise`: a task that is awaited by someone who
+        is cancelled is cancelled with them.
+        """
+        return self.spawn(_as_coroutine(awaitable))
+
+    def spawn(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        on_done: "Callable[[asyncio.Task[T]], object] | None" = None,
+    ) -> "asyncio.Task[T]":
+        """Start `coroutine` as a task that this context owns. `on_done` is called when the task has ended in any way.
+
+        Raises `ContextClosedError` if the context is not active and `WrongLoopError` if it runs in another loop.
+        """
+        try:
+            loop = self._running_loop(name or "A task")
+        except BaseException:
+            coroutine.close()  # or Python warns that it was never awaited, beside the error that says why
+            raise
+        variables: contextvars.Context | None = None
+        if _current.get() is not self:
+            # Started late, by a reader who sits in another context: what it starts still belongs to this one.
+            variables = contextvars.copy_context()
+            variables.run(_current.set, self)
+        task = loop.create_task(coroutine, name=name, context=variables)
+        self._tasks.add(task)
+        # `on_done` first: the context may end as soon as the last task is out of the registry.
+        if on_done is not None:
+            task.add_done_callback(on_done)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _running_loop(self, what: str) -> asyncio.AbstractEventLoop:
+        if not self._active:
+            raise ContextClosedError(what)
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongLoopError(what)
+        return loop
+
+    def check_loop(self, what: str) -> None:
+        """Raise `WrongLoopError` if this context is at work in another event loop than the running one."""
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            raise WrongLoopError(what)
+
+    # ------------------------------------------------------------------ what is left open, and errors nobody read
+
+    def watch_open(self, item: Abandonable) -> None:
+        """Remember something that must be closed, so that its readers get an end when this context ends."""
+        self._open[item] = None
+
+    def forget_open(self, item: Abandonable) -> None:
+        """`item` was closed."""
+        self._open.pop(item, None)
+
+    def record_failure(self, failure: Failure) -> None:
+        """Keep an error until somebody reads it, or until the context ends and it is reported."""
+        self._failures.append(failure)
+        if len(self._failures) % _FAILURES_BEFORE_PRUNING == 0:
+            self._failures = [failure for failure in self._failures if not failure.observed]
+
+    def _report_unread(self) -> Failure | None:
+        """Log each error that nobody read; return the first that must be raised instead."""
+        failures, self._failures = self._failures, []
+        interrupt: Failure | None = None
+        reported: set[int] = set()
+        for failure in failures:
+            if failure.observed or id(failure.exception) in reported:
+                continue
+            # One exception may have failed several streams on its way; it is one error.
+            reported.add(id(failure.exception))
+            if isinstance(failure.exception, (KeyboardInterrupt, SystemExit)):
+                interrupt = interrupt or failure
+                continue
+            logger.log(
+                self.log_level_for_errors,
+                "Nobody read this error%s",
+                f" of {failure.origin}" if failure.origin else "",
+                exc_info=failure.exception,
+            )
+        return interrupt
+
+    # ------------------------------------------------------------------ resources
+
+    def resource(self, key: object, make: Callable[[], tuple[T, Callable[[], Awaitable[object]]]]) -> T:
+        """Something that is made once for each event loop and `key`, such as a client, and closed with the context.
+
+        `make()` gives the thing and an async callable that closes it. It belongs to the outermost context, so nested
+        contexts share it; it is closed there when all tasks have ended.
+        """
+        owner = self
+        while owner.parent is not None:
+            owner = owner.parent
+        if key not in owner._resources:
+            owner._resources[key] = make()
+        thing: T = owner._resources[key][0]
+        return thing
+
+    async def _close_resources(self) -> None:
+        while self._resources:
+            _, (_, close) = self._resources.popitem()
+            try:
+                await close()
+            except Exception:
+                logger.log(self.log_level_for_errors, "A resource could not be closed", exc_info=True)
+
+    # ------------------------------------------------------------------ handlers
+
+    def on_promise_resolved(self, handler: HandlerT) -> HandlerT:
+        """Register `handler` (see the class) and return it, so that this can be used as a decorator."""
+        self._own_handlers.append(handler)
+        return handler
+
+    @property
+    def has_observers(self) -> bool:
+        """Whether anybody wants to know about promises that are made here and now."""
+        context: PromisingContext | None = self
+        while context is not None:
+            if context._observes():
+                return not _inside_handler.get()
+            context = context.parent
+        return False
+
+    def _observes(self) -> bool:
+        return bool(self._own_handlers)
+
+    def promise_resolved(self, promise: "Promise[Any]", outcome: object) -> None:
+        """Tell the handlers of this context, then those of the contexts around it, each in a task of its own."""
+        context: PromisingContext | None = self
+        while context is not None:
+            for call in context._handler_calls(promise, outcome):
+                self.spawn(self._run_handler(call), name="handler")
+            context = context.parent
+
+    def _handler_calls(self, promise: "Promise[Any]", outcome: object) -> Iterable[Callable[[], Awaitable[None]]]:
+        return [functools.partial(handler, promise, outcome) for handler in self._own_handlers]
+
+    async def _run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
+        _inside_handler.set(True)
+        try:
+            await call()
+        except Exception:
+            logger.log(self.log_level_for_errors, "A handler failed", exc_info=True)
+
+
+def current_context() -> PromisingContext | None:
+    """The innermost active context, or `None`."""
+    return _current.get()
+
+
+def as_handlers(handlers: HandlerT | Iterable[HandlerT]) -> list[HandlerT]:
+    """One handler or several, as a list; a `TypeError` for anything that cannot be called."""
+    listed = [handlers] if callable(handlers) else list(handlers)
+    for handler in listed:
+        if not callable(handler):
+            raise TypeError(f"A handler must be an async callable, not {type(handler).__name__}.")
+    return listed
+
+
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable

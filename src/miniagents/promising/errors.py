@@ -1,0 +1,100 @@
+"""The errors of the engine, and the base of every error of the library.
+
+```
+MiniAgentsError
+├── NoActiveContextError (RuntimeError)        no context where one is needed
+│   └── ContextClosedError                     there was one, and it has ended
+├── ContextReentryError (RuntimeError)         one context object entered twice at once
+├── WrongLoopError (RuntimeError)              read from another event loop than the one that fills it
+├── UnresolvedPromiseError (RuntimeError)      a value was asked for, without waiting, before it was there
+├── PromiseCancelledError (RuntimeError)       the producer was cancelled: what was said stays, nothing more comes
+├── DeadlockError (RuntimeError)               a wait that can never end
+└── AppenderError (RuntimeError)
+    ├── AppenderNotOpenError                   not opened yet: open it first
+    └── AppenderClosedError                    already closed: nothing can be added any more
+```
+
+The upper layers add theirs below the same base; every class also inherits the nearest builtin, so that code which
+knows nothing of this library still catches it.
+"""
+
+
+class MiniAgentsError(Exception):
+    """The base of all errors of this library."""
+
+
+class NoActiveContextError(MiniAgentsError, RuntimeError):
+    """Something needs a context and there is none: run it inside `async with MiniAgents():` or `miniagents.run(...)`."""
+
+    def __init__(self, what: str = "This") -> None:
+        super().__init__(
+            f"{what} needs an active context: run it inside `async with MiniAgents():` (or a bare "
+            "`async with PromisingContext():`), or pass it to `miniagents.run(...)`."
+        )
+
+
+class ContextClosedError(NoActiveContextError):
+    """The context that owns this has ended, so nothing can be started in it any more."""
+
+    def __init__(self, what: str) -> None:
+        MiniAgentsError.__init__(
+            self,
+            f"{what} belongs to a context that has ended and cannot start any more: "
+            "read it before its `async with` block is left.",
+        )
+
+
+class ContextReentryError(MiniAgentsError, RuntimeError):
+    """One context object was entered while it was already active; make a second object for a nested context."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This context is active already. It can be used again after it has ended; "
+            "for a context inside a context make a second object."
+        )
+
+
+class WrongLoopError(MiniAgentsError, RuntimeError):
+    """A promise that is still growing was read from another event loop than the one that fills it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} is filled in another event loop. Read it in that loop (from a thread: "
+            "`asyncio.run_coroutine_threadsafe(...)`), or wait until it is complete."
+        )
+
+
+class UnresolvedPromiseError(MiniAgentsError, RuntimeError):
+    """The value of a promise was asked for without waiting, before it was there."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not there yet: `await` it first, then use the result.")
+
+
+class PromiseCancelledError(MiniAgentsError, RuntimeError):
+    """The producer was cancelled before it had finished. What it had said until then stays readable."""
+
+    def __init__(self, what: str = "The producer of this promise") -> None:
+        super().__init__(f"{what} was cancelled before it had finished.")
+
+
+class DeadlockError(MiniAgentsError, RuntimeError):
+    """A wait that can never end, because what is waited for waits for the waiter."""
+
+
+class AppenderError(MiniAgentsError, RuntimeError):
+    """An appender was used out of turn."""
+
+
+class AppenderNotOpenError(AppenderError):
+    """The appender was not opened yet."""
+
+    def __init__(self) -> None:
+        super().__init__("This appender is not open yet: use it inside `with appender:` or call `appender.open()` first.")
+
+
+class AppenderClosedError(AppenderError):
+    """The appender was closed: its stream is complete and nothing can be added."""
+
+    def __init__(self) -> None:
+        super().__init__("This appender is closed: its stream is complete and nothing can be added to it any more.")
