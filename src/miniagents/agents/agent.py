@@ -223,5 +223,5 @@ def _opener() -> OpenCalls | None:
     interaction = current_interaction()
     if interaction is not None:
         return interaction
-    context = current_context()
+    context: object = current_context()
     return context if isinstance(context, OpenCalls) else None

@@ -65,9 +65,7 @@ class MiniAgents(MessageContext):
         Makes an event loop, waits for everything that was started, closes the loop. May be called again. Ctrl+C cancels
         everything and raises `KeyboardInterrupt`. Inside a running loop it raises `RuntimeError`: use `arun` there.
         """
-        if not inspect.isawaitable(awaitable):
-            hint = "; call it first" if callable(awaitable) else ""
-            raise TypeError(f"`run` takes a coroutine or a promise, not {type(awaitable).__name__}{hint}.")
+        _check_awaitable(awaitable)
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -95,6 +93,12 @@ class MiniAgents(MessageContext):
         for call in list(self._open_calls):
             call.finish()
         await super()._finish()
+
+
+def _check_awaitable(value: object) -> None:
+    if not inspect.isawaitable(value):
+        hint = "; call it first" if callable(value) else ""
+        raise TypeError(f"`run` takes a coroutine or a promise, not {type(value).__name__}{hint}.")
 
 
 def run(awaitable: Awaitable[T], **options: Any) -> T:

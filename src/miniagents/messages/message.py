@@ -134,7 +134,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         if isinstance(streamer, StreamAppender):
             self._setup(streamer.log, None, start_asap)
         elif callable(streamer):
-            self._setup(Log(), lambda this: this._run_streamer(streamer(this._final_metadata)), start_asap)
+            self._setup(Log(), lambda this: this._run_streamer(lambda _: streamer(this._final_metadata)), start_asap)
         else:
             raise TypeError(f"A message token streamer is a callable or a StreamAppender, not {type(streamer).__name__}.")
 

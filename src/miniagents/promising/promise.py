@@ -8,6 +8,7 @@ A `StreamedPromise` whose whole value follows from its pieces has no second task
 ended makes the value, and it is kept.
 """
 
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -64,9 +65,8 @@ class Promise(Generic[T_co]):
         if resolver is None:
             if type(self)._resolver is Promise._resolver:
                 raise TypeError("A promise needs a `resolver`, a `prefill_result`, or a subclass with a `_resolver`.")
-            self._setup(Log(), lambda this: this._run_resolver(this._resolver()), start_asap)
-        else:
-            self._setup(Log(), lambda this: this._run_resolver(resolver(this)), start_asap)
+            resolver = type(self)._resolver
+        self._setup(Log(), lambda this: this._run_resolver(resolver), start_asap)
 
     async def _resolver(self) -> T_co:
         """To be overridden by a subclass that is made without a `resolver`."""
@@ -125,10 +125,10 @@ class Promise(Generic[T_co]):
         elif context is not None:
             context.check_loop(self._describe())
 
-    async def _run_resolver(self, resolving: Awaitable[Any]) -> None:
+    async def _run_resolver(self, resolver: Callable[[Any], Awaitable[Any]]) -> None:
         log = self._log
         try:
-            log.append(await resolving)
+            log.append(await resolver(self))
         except BaseException as error:
             log.append(capture(error, self._describe(), current_context()))
             if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
@@ -251,9 +251,9 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         elif isinstance(streamer, StreamAppender):
             log = streamer.log
         elif streamer is not None:
-            producer = _streaming_with(streamer)
+            producer = lambda this: this._run_streamer(streamer)  # noqa: E731 (as below)
         elif type(self)._streamer is not StreamedPromise._streamer:
-            producer = _streaming_with(type(self)._streamer)
+            producer = lambda this: this._run_streamer(type(this)._streamer)  # noqa: E731 (no name would say more)
         else:
             raise TypeError("A streamed promise needs a `streamer`, `prefill_pieces`, or a subclass with a `_streamer`.")
         if not isinstance(prefill_result, Sentinel):
@@ -277,17 +277,19 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         """The whole, made of all pieces, none of which is an error. Called once, without waiting."""
         return tuple(pieces)  # type: ignore[return-value]  # what T is when nobody said how to make it
 
-    async def _run_streamer(self, pieces: AsyncIterable[Any]) -> None:
+    async def _run_streamer(self, streamer: Callable[[Any], AsyncIterable[Any]]) -> None:
         log = self._log
         piece_type = self._piece_type
         try:
-            async for piece in pieces:
-                if isinstance(piece, BaseException):
-                    self._record_error(piece)
-                elif isinstance(piece, piece_type):
-                    log.append(piece)
-                else:
-                    raise TypeError(f"A piece of a {type(self).__name__} is {piece!r}, not a {piece_type.__name__}.")
+            async with closing(streamer(self)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, BaseException):
+                        self._record_error(piece)
+                    elif isinstance(piece, piece_type):
+                        log.append(piece)
+                    else:
+                        wanted = piece_type.__name__
+                        raise TypeError(f"A piece of a {type(self).__name__} is {piece!r}, which is no {wanted}.")
         except BaseException as error:
             self._record_error(error)
             if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
@@ -368,8 +370,14 @@ class PieceReader(Generic[PIECE]):
             await log.wait(seen)
 
 
-def _streaming_with(streamer: Callable[[Any], AsyncIterable[Any]]) -> Producer:
-    return lambda promise: promise._run_streamer(streamer(promise))
+@contextlib.asynccontextmanager
+async def closing(pieces: AsyncIterable[PIECE]) -> AsyncIterator[AsyncIterable[PIECE]]:
+    """Close a foreign stream, if it can be closed, in the task that read it and not whenever it is collected."""
+    try:
+        yield pieces
+    finally:
+        if (aclose := getattr(pieces, "aclose", None)) is not None:
+            await aclose()
 
 
 def ended_log(pieces: Iterable[Any]) -> Log[Any]:

@@ -24,7 +24,7 @@ from typing import Any, Final, Generic, TypeVar
 from miniagents.promising.appender import AppenderState, StreamAppender
 from miniagents.promising.errors import DeadlockError, PromiseCancelledError
 from miniagents.promising.log import Failure, Log
-from miniagents.promising.promise import Producer, Promise, StreamedPromise, ended_log
+from miniagents.promising.promise import Producer, Promise, StreamedPromise, closing, ended_log
 from miniagents.promising.sentinels import UNSET, Sentinel
 
 T = TypeVar("T")
@@ -339,7 +339,7 @@ class FlatSequence(Generic[T]):
         self._flattener = flattener
         appender: SequenceAppender[T] = self._make_appender()
         self.sequence_promise: SequencePromise[T, Any] = self._make_promise(
-            appender, lambda promise: self._pump(incoming_streamer(promise), appender), start_asap
+            appender, lambda promise: self._pump(incoming_streamer, promise, appender), start_asap
         )
 
     def _make_appender(self) -> SequenceAppender[T]:
@@ -350,26 +350,33 @@ class FlatSequence(Generic[T]):
     ) -> SequencePromise[T, Any]:
         return SequencePromise(appender, producer, start_asap=start_asap)
 
-    async def _pump(self, incoming: AsyncIterable[Any], appender: SequenceAppender[T]) -> None:
+    async def _pump(
+        self, streamer: Callable[[Any], AsyncIterable[Any]], promise: SequencePromise[T, Any], appender: SequenceAppender[T]
+    ) -> None:
         """Take what a foreign source gives and append its items. The only task of a sequence, and only for such a one."""
         appender.open()
         try:
-            async for piece in incoming:
-                if self._flattener is None or isinstance(piece, BaseException):
-                    for item in flatten(piece, self._convert, "the piece"):
-                        appender.append(item)
-                elif isinstance(flat := self._flattener(piece), AsyncIterable):
-                    async for item in flat:
-                        appender.append(item)
-                else:
-                    for item in flat:
-                        appender.append(item)
+            async with closing(streamer(promise)) as pieces:
+                async for piece in pieces:
+                    await self._append_flat(piece, appender)
         except BaseException as error:
             appender.fail(error, type(self).__name__)
             if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
                 raise
         finally:
             appender.close()
+
+    async def _append_flat(self, piece: Any, appender: SequenceAppender[T]) -> None:
+        if self._flattener is None or isinstance(piece, BaseException):
+            for item in flatten(piece, self._convert, "the piece"):
+                appender.append(item)
+        elif isinstance(flat := self._flattener(piece), AsyncIterable):
+            async with closing(flat) as items:
+                async for item in items:
+                    appender.append(item)
+        else:
+            for item in flat:
+                appender.append(item)
 
     def _convert(self, value: Any) -> Any:
         """What `flatten` asks about each value."""

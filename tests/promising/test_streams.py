@@ -1,0 +1,320 @@
+"""Streamed promises and appenders: values that are still growing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miniagents.promising import (
+    AppenderClosedError,
+    AppenderNotOpenError,
+    PromiseCancelledError,
+    PromisingContext,
+    StreamAppender,
+    StreamedPromise,
+)
+from miniagents.testing.virtual_time import explore, run_virtual
+
+
+async def numbers(promise: StreamedPromise[Any, Any]) -> AsyncIterator[int]:
+    for number in range(5):
+        await asyncio.sleep(1)
+        yield number
+
+
+async def collect(promise: StreamedPromise[Any, Any]) -> list[Any]:
+    return [piece async for piece in promise]
+
+
+def test_every_reader_gets_every_piece_from_the_first_on() -> None:
+    """Readers that start before, while and after the pieces are made all get the same pieces, in any order of tasks."""
+
+    async def scenario() -> list[list[int]]:
+        async with PromisingContext():
+            promise = StreamedPromise[int, Any](numbers)
+            early = asyncio.create_task(collect(promise))
+            await asyncio.sleep(2.5)
+            middle = asyncio.create_task(collect(promise))
+            await asyncio.sleep(10)
+            late = asyncio.create_task(collect(promise))
+            return [await early, await middle, await late, await collect(promise), list(await promise)]
+
+    for results in explore(scenario, seeds=range(50)):
+        assert results == [[0, 1, 2, 3, 4]] * 5
+
+
+def test_a_piece_is_there_when_it_is_made() -> None:
+    """A reader gets each piece at the very moment at which the producer makes it."""
+
+    async def scenario() -> list[float]:
+        loop = asyncio.get_running_loop()
+        async with PromisingContext():
+            return [loop.time() async for _ in StreamedPromise[int, Any](numbers)]
+
+    assert run_virtual(scenario) == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_the_streamer_is_called_once_and_runs_in_a_task_of_its_own() -> None:
+    """Two readers of a lazy stream share one call of the streamer, and a reader's timeout does not stop it."""
+    calls = []
+
+    async def streamer(promise: StreamedPromise[Any, Any]) -> AsyncIterator[int]:
+        calls.append(asyncio.current_task())
+        for number in range(5):
+            await asyncio.sleep(1)
+            yield number
+
+    async def scenario() -> list[int]:
+        async with PromisingContext():
+            promise = StreamedPromise[int, Any](streamer, start_asap=False)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.5):
+                    await promise
+            assert asyncio.current_task() not in calls
+            return list(await promise)
+
+    assert run_virtual(scenario) == [0, 1, 2, 3, 4]
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("position", [0, 1, 3])
+@pytest.mark.parametrize("how", ["raised", "given as a piece"])
+def test_an_error_among_the_pieces_is_raised_at_its_place(position: int, how: str) -> None:
+    """Readers get the pieces before an error, then the error, then the end; awaiting raises the error."""
+    error = ValueError("here")
+
+    async def streamer(promise: StreamedPromise[Any, Any]) -> AsyncIterator[Any]:
+        for number in range(position):
+            yield number
+        if how == "raised":
+            raise error
+        yield error
+        yield "never read"
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            promise = StreamedPromise[Any, Any](streamer)
+            for _ in range(2):
+                reader = aiter(promise)
+                assert [await anext(reader) for _ in range(position)] == list(range(position))
+                with pytest.raises(ValueError, match="here") as caught:
+                    await anext(reader)
+                assert caught.value is error
+                with pytest.raises(StopAsyncIteration):
+                    await anext(reader)
+                with pytest.raises(ValueError, match="here"):
+                    await promise
+
+    run_virtual(scenario)
+
+
+def test_breaking_off_leaves_the_stream_to_the_others() -> None:
+    """A reader that breaks off, or raises, changes nothing for the producer and for the readers beside it."""
+
+    async def scenario() -> list[int]:
+        async with PromisingContext():
+            promise = StreamedPromise[int, Any](numbers)
+            other = asyncio.create_task(collect(promise))
+            async for number in promise:
+                if number == 1:
+                    break
+            with pytest.raises(KeyError):
+                async for number in promise:
+                    raise KeyError(number)
+            return await other
+
+    assert run_virtual(scenario) == [0, 1, 2, 3, 4]
+
+
+def test_a_resolver_makes_the_whole() -> None:
+    """A resolver is called once and gives the whole; it may be done before the stream is."""
+    calls = []
+
+    async def first_two(promise: StreamedPromise[Any, Any]) -> str:
+        calls.append(promise)
+        reader = aiter(promise)
+        return f"{await anext(reader)} and {await anext(reader)}"
+
+    async def scenario() -> tuple[Any, float]:
+        async with PromisingContext():
+            promise = StreamedPromise[int, str](numbers, first_two)
+            whole = await promise
+            at = asyncio.get_running_loop().time()
+            assert await collect(promise) == [0, 1, 2, 3, 4]
+            assert await promise == whole
+            return whole, at
+
+    assert run_virtual(scenario) == ("0 and 1", 2.0)
+    assert len(calls) == 1
+
+
+async def test_what_is_known_already_can_be_prefilled() -> None:
+    """Pieces and the whole can be given; a whole without pieces streams as one piece; no context is needed."""
+    assert await collect(StreamedPromise(prefill_pieces=[1, 2])) == [1, 2]
+    assert await StreamedPromise(prefill_pieces=[1, 2]) == (1, 2)
+    assert await StreamedPromise(prefill_pieces=[1, 2], prefill_result="whole") == "whole"
+    assert await collect(StreamedPromise(prefill_result="whole")) == ["whole"]
+    with pytest.raises(ValueError, match="x"):
+        await StreamedPromise(prefill_pieces=[1, ValueError("x")])
+
+
+async def test_a_subclass_may_bring_its_own_streamer_and_resolver() -> None:
+    """A subclass with a `_streamer` and a `_resolver` needs no arguments; one without any source is refused."""
+
+    class Sum(StreamedPromise[int, int]):
+        async def _streamer(self) -> AsyncIterator[int]:
+            for number in (1, 2, 3):
+                yield number
+
+        async def _resolver(self) -> int:
+            return sum([number async for number in self])
+
+    async with PromisingContext():
+        promise = Sum()
+        assert await promise == 6
+        assert await collect(promise) == [1, 2, 3]
+    with pytest.raises(TypeError, match="streamer"):
+        StreamedPromise()
+
+
+async def test_a_foreign_stream_is_closed_by_the_task_that_read_it() -> None:
+    """When a producer is cancelled, the source it reads is closed before its context is left."""
+    closed = []
+
+    class Source:
+        def __aiter__(self) -> "Source":
+            return self
+
+        async def __anext__(self) -> int:
+            await asyncio.Event().wait()
+            raise StopAsyncIteration
+
+        async def aclose(self) -> None:
+            closed.append(self)
+
+    with pytest.raises(KeyError):
+        async with PromisingContext():
+            StreamedPromise[int, Any](lambda _: Source())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            raise KeyError
+    assert len(closed) == 1
+
+
+# ---------------------------------------------------------------------- appenders
+
+
+async def test_an_appender_made_outside_a_context_feeds_a_promise() -> None:
+    """An appender can be made anywhere; it is a streamer; `append` gives the appender back."""
+    appender: StreamAppender[int] = StreamAppender()
+    with appender:
+        assert appender.append(1) is appender
+        appender.append(2)
+    async with PromisingContext():
+        assert await StreamedPromise(appender) == (1, 2)
+        assert [piece async for piece in appender(None)] == [1, 2]
+    assert await collect(StreamedPromise(appender)) == [1, 2]
+
+
+async def test_appending_out_of_turn_is_refused() -> None:
+    """Appending before opening and after closing are different errors, each a `RuntimeError` that says what to do."""
+    appender: StreamAppender[int] = StreamAppender()
+    with pytest.raises(AppenderNotOpenError, match=r"open\(\)"):
+        appender.append(1)
+    with appender:
+        appender.append(1)
+    with pytest.raises(AppenderClosedError):
+        appender.append(2)
+    with pytest.raises(AppenderClosedError):
+        appender.open()
+    with pytest.raises(RuntimeError):
+        appender.append(3)
+    assert await StreamedPromise(appender) == (1,)
+
+
+@pytest.mark.parametrize("by", ["the appender", "the context"])
+async def test_a_captured_error_becomes_a_piece(by: str) -> None:
+    """With `capture_errors` an exception in the block does not leave it: the readers get it at its place."""
+    async with PromisingContext(appenders_capture_errors_by_default=by == "the context"):
+        appender: StreamAppender[int] = StreamAppender(capture_errors=True if by == "the appender" else None)
+        with appender:
+            appender.append(1)
+            raise ValueError("captured")
+        promise = StreamedPromise[int, Any](appender)
+        reader = aiter(promise)
+        assert await anext(reader) == 1
+        with pytest.raises(ValueError, match="captured"):
+            await anext(reader)
+
+
+async def test_an_error_that_is_not_captured_leaves_the_block_and_the_stream_ends() -> None:
+    """Without `capture_errors` an exception leaves the block, and the readers get the end of the stream."""
+    appender: StreamAppender[int] = StreamAppender(capture_errors=False)
+    with pytest.raises(ValueError, match="not captured"), appender:
+        appender.append(1)
+        raise ValueError("not captured")
+    assert await StreamedPromise(appender) == (1,)
+
+
+@pytest.mark.parametrize("capture_errors", [True, False])
+def test_a_cancellation_always_leaves_the_block(capture_errors: bool) -> None:
+    """A cancelled block is never swallowed; its readers get an error of its own class, after what was said."""
+
+    async def scenario() -> list[Any]:
+        appender: StreamAppender[int] = StreamAppender(capture_errors=capture_errors)
+
+        async def produce() -> None:
+            with appender:
+                appender.append(1)
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(produce())
+        reader = aiter(StreamedPromise[int, Any](appender))
+        first = await anext(reader)
+        task.cancel()
+        with pytest.raises(PromiseCancelledError):
+            await anext(reader)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return [first]
+
+    assert run_virtual(scenario) == [1]
+
+
+async def test_an_appender_left_open_is_closed_by_the_end_of_its_context() -> None:
+    """Readers of an appender that nobody closed get an error when its context ends, instead of waiting for ever."""
+    async with PromisingContext():
+        appender: StreamAppender[int] = StreamAppender().open()
+        appender.append(1)
+        promise = StreamedPromise[int, Any](appender)
+    reader = aiter(promise)
+    assert await anext(reader) == 1
+    with pytest.raises(PromiseCancelledError):
+        await anext(reader)
+
+
+@given(
+    chunks=st.lists(st.lists(st.integers(), max_size=4), max_size=6),
+    readers=st.integers(min_value=1, max_value=4),
+    seed=st.integers(min_value=0, max_value=1000),
+)
+def test_any_number_of_readers_of_any_stream_agree(chunks: list[list[int]], readers: int, seed: int) -> None:
+    """Whatever is appended in whatever bursts: every reader gets exactly that, in that order."""
+
+    async def scenario() -> list[list[int]]:
+        async with PromisingContext():
+            appender: StreamAppender[int] = StreamAppender()
+            promise = StreamedPromise[int, Any](appender)
+            tasks = [asyncio.create_task(collect(promise)) for _ in range(readers)]
+            with appender:
+                for chunk in chunks:
+                    for piece in chunk:
+                        appender.append(piece)
+                    await asyncio.sleep(0)
+            return await asyncio.gather(*tasks)
+
+    expected = [piece for chunk in chunks for piece in chunk]
+    assert run_virtual(scenario, seed=seed) == [expected] * readers
