@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # an agent makes interactions and calls; an interaction only 
 
 # A trace of ten thousand agents would bury the error that it explains.
 _TRACE_SHOWN = 20
+_TRACE_NOTE = "Agents: "
 
 _current_interaction: contextvars.ContextVar["InteractionContext | None"] = contextvars.ContextVar(
     "miniagents_interaction", default=None
@@ -87,7 +88,8 @@ class InteractionContext:
         try:
             await function(self, **kwargs)
         except BaseException as error:
-            self._appender.fail(error, self._describe_trace())
+            self._note_trace(error)
+            self._appender.fail(error, self.this_agent.alias)
             if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
                 raise
         finally:
@@ -107,10 +109,13 @@ class InteractionContext:
             start_asap=start_asap,
         )
 
-    def _describe_trace(self) -> str:
+    def _note_trace(self, error: BaseException) -> None:
+        """Note on an error which agents led to it. Only where it arose: the agents it passes through add nothing."""
+        if any(note.startswith(_TRACE_NOTE) for note in getattr(error, "__notes__", ())):
+            return
         trace = self.agent_trace
         shown = [agent.alias for agent in trace[:_TRACE_SHOWN]]
-        return " <- ".join(shown + ["..."] * (len(trace) > _TRACE_SHOWN))
+        error.add_note(_TRACE_NOTE + " <- ".join(shown + ["..."] * (len(trace) > _TRACE_SHOWN)))
 
     def watch_call(self, call: "AgentCall") -> None:
         """Remember a call that this agent has opened and must finish."""

@@ -1,0 +1,397 @@
+"""`MiniAgents`: running programs, errors of agents, and who is told of messages."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import miniagents
+from miniagents import ErrorMessage, InteractionContext, Message, MiniAgents, miniagent
+from miniagents.agents import AgentCallNode, AgentReplyNode
+from miniagents.promising import Promise
+from miniagents.testing.virtual_time import run_virtual
+
+
+@miniagent
+async def echo(ctx: InteractionContext) -> None:
+    ctx.reply(ctx.message_promises)
+
+
+@miniagent
+async def failing(ctx: InteractionContext) -> None:
+    ctx.reply("said before")
+    await asyncio.sleep(0)
+    raise ValueError("of the agent")
+
+
+@miniagent
+async def sleeping(ctx: InteractionContext) -> None:
+    await asyncio.sleep(1000)
+    ctx.reply("slept")
+
+
+# ---------------------------------------------------------------------- running
+
+
+def test_run_runs_coroutines_and_replies_and_can_be_called_again() -> None:
+    """`run` takes a coroutine or the replies of an agent, gives the result, closes its loop, and may be called again."""
+    mini_agents = MiniAgents()
+    loops = []
+
+    async def main() -> str:
+        assert MiniAgents.get_current() is mini_agents
+        loops.append(asyncio.get_running_loop())
+        return "result"
+
+    assert mini_agents.run(main()) == "result"
+    assert mini_agents.run(echo.inquire("hi")) == (Message("hi"),)
+    assert loops[0].is_closed()
+    assert miniagents.run(main_with_options(), errors_as_messages=True) is True
+
+
+async def main_with_options() -> bool:
+    context = MiniAgents.get_current()
+    assert isinstance(context, MiniAgents)
+    return context.errors_as_messages
+
+
+async def test_run_inside_a_loop_is_refused_and_arun_works_there() -> None:
+    """Inside a running loop `run` says to use `arun`, which awaits in the context and waits for what was started."""
+    done = []
+
+    async def late(promise: Promise[Any]) -> None:
+        await asyncio.sleep(0)
+        done.append("late")
+
+    async def main() -> str:
+        Promise(late)
+        return "result"
+
+    with pytest.raises(RuntimeError, match="arun"):
+        MiniAgents().run(main())
+    assert await MiniAgents().arun(main()) == "result"
+    assert done == ["late"]
+
+
+def test_run_of_something_else_is_refused() -> None:
+    """A coroutine function passed by mistake gets the hint to call it."""
+    with pytest.raises(TypeError, match="call it"):
+        MiniAgents().run(main_with_options)  # type: ignore[arg-type]
+
+
+async def test_the_block_binds_the_context() -> None:
+    """`async with MiniAgents() as context` binds the object itself, and it is the current one."""
+    mini_agents = MiniAgents()
+    async with mini_agents as context:
+        assert context is mini_agents is MiniAgents.get_current()
+
+
+PROGRAMS = {
+    "a loop that waits": """
+import asyncio, miniagents
+from miniagents import miniagent
+@miniagent
+async def agent(ctx):
+    print("ready", flush=True)
+    await asyncio.sleep(1000)
+async def main():
+    await agent.inquire()
+RUN
+""",
+    "a blocking call that holds the loop": """
+import miniagents
+from miniagents import miniagent
+@miniagent
+async def agent(ctx):
+    print("ready", flush=True)
+    input()
+async def main():
+    await agent.inquire()
+miniagents.run(main())
+""",
+    "an agent that cleans up": """
+import asyncio, miniagents
+from miniagents import miniagent
+@miniagent
+async def agent(ctx):
+    try:
+        print("ready", flush=True)
+        await asyncio.sleep(1000)
+    finally:
+        await asyncio.sleep(0)
+        print("cleaned up", flush=True)
+async def main():
+    agent.inquire()
+RUN
+""",
+}
+
+
+@pytest.mark.parametrize("how", ["miniagents.run(main())", "asyncio.run(miniagents.MiniAgents().arun(main()))"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_one_interrupt_ends_a_program(program: str, how: str, tmp_path: Path) -> None:
+    """One SIGINT ends a program as `KeyboardInterrupt`: it does not hang, and agents clean up."""
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAMS[program].replace("RUN", how))
+    process = subprocess.Popen(
+        [sys.executable, script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        output = process.stdout.read()
+        assert process.wait() == -signal.SIGINT
+        assert process.stderr is not None
+        errors = process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+    assert output == ("cleaned up\n" if "cleans up" in program else "")
+    assert "KeyboardInterrupt" in errors
+    assert "destroyed" not in errors
+    assert "never retrieved" not in errors
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def test_an_error_of_an_agent_is_an_item_of_its_reply() -> None:
+    """What an agent said before it failed is delivered; then its exception is raised, the same for every reader."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = failing.inquire()
+            errors = []
+            for _ in range(2):
+                said = []
+                with pytest.raises(ValueError, match="of the agent") as caught:
+                    async for promise in replies:
+                        said.append(str(await promise))
+                assert said == ["said before"]
+                errors.append(caught.value)
+            with pytest.raises(ValueError, match="of the agent") as caught:
+                await replies
+            assert errors == [caught.value] * 2
+
+    run_virtual(scenario)
+
+
+def test_an_error_passes_through_agents_that_forward_it() -> None:
+    """An error deep in the tree is raised for the outermost reader, and the siblings' work is kept."""
+
+    @miniagent
+    async def forwarding(ctx: InteractionContext) -> None:
+        ctx.reply([echo.inquire("left"), failing.inquire(), echo.inquire("right")])
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = forwarding.inquire()
+            with pytest.raises(ValueError, match="of the agent"):
+                await replies
+            settled = await replies.settled()
+            assert [str(outcome) for outcome in settled] == ["left", "said before", "of the agent", "right"]
+            assert isinstance(settled[2], ValueError)
+
+    run_virtual(scenario)
+
+
+def test_errors_as_messages() -> None:
+    """With `errors_as_messages` an error arrives as an `ErrorMessage` at its place, and what follows is delivered."""
+
+    @miniagent
+    async def forwarding(ctx: InteractionContext) -> None:
+        ctx.reply([failing.inquire(), "after"])
+
+    replies = MiniAgents(errors_as_messages=True).run(forwarding.inquire())
+    assert replies == (
+        Message("said before"),
+        ErrorMessage(text="ValueError: of the agent", error_type="ValueError"),
+        Message("after"),
+    )
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("read", [True, False])
+def test_what_ends_programs_is_never_swallowed(kind: type[BaseException], read: bool) -> None:
+    """A `KeyboardInterrupt` or `SystemExit` of an agent reaches its reader, or else the end of the context."""
+
+    @miniagent
+    async def quitter(ctx: InteractionContext) -> None:
+        raise kind
+
+    async def main() -> None:
+        replies = quitter.inquire()
+        if read:
+            await replies
+
+    with pytest.raises(kind):
+        run_virtual(lambda: MiniAgents(errors_as_messages=True).arun(main()))
+
+
+async def test_an_error_nobody_read_is_logged_once_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+    """An unread error is logged once, with the agents that led to it, although it passed through several of them."""
+
+    @miniagent
+    async def caller(ctx: InteractionContext) -> None:
+        await failing.inquire()
+
+    async with MiniAgents():
+        caller.inquire()
+    records = [record for record in caplog.records if record.exc_info]
+    assert len(records) == 1
+    assert "FAILING <- CALLER" in caplog.text
+
+
+def test_leaving_by_an_error_ends_the_agents() -> None:
+    """An exception in the block cancels the agents and leaves at once; their readers get an error of its own class."""
+
+    async def scenario() -> float:
+        with pytest.raises(KeyError):
+            async with MiniAgents():
+                replies = sleeping.inquire()
+                await asyncio.sleep(1)
+                raise KeyError
+        (error,) = await replies.settled()
+        assert isinstance(error, miniagents.MiniAgentsError)
+        assert "SLEEPING" in str(error)
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == 1.0
+
+
+def test_other_agents_go_on_when_one_fails() -> None:
+    """An agent that fails takes nobody with it."""
+
+    async def scenario() -> Any:
+        async with MiniAgents():
+            failed, fine = failing.inquire(), sleeping.inquire()
+            with pytest.raises(ValueError, match="of the agent"):
+                await failed
+            return await fine
+
+    assert run_virtual(scenario) == (Message("slept"),)
+
+
+# ---------------------------------------------------------------------- who is told
+
+
+def test_each_message_is_persisted_once_and_inner_ones_first() -> None:
+    """`on_persist_message` is called once for each message object that is resolved, those inside it before it."""
+    persisted: list[Message] = []
+
+    async def persist(promise: Any, message: Message) -> None:
+        assert (await promise) is message
+        persisted.append(message)
+
+    inner = Message("inner")
+    outer = Message("outer", parts=[inner])
+
+    async def scenario() -> None:
+        persisted.clear()
+        async with MiniAgents(on_persist_message=persist):
+            await echo.inquire([outer, inner, outer])
+            await echo.inquire(outer)
+
+    run_virtual(scenario)
+    ours = [message for message in persisted if not isinstance(message, (AgentCallNode, AgentReplyNode))]
+    assert len(ours) == 2
+    assert ours[0] is inner
+    assert ours[1] is outer
+    positions = {id(message): index for index, message in enumerate(persisted)}
+    assert len(positions) == len(persisted)
+    for message in persisted:
+        assert all(positions[id(sub)] < positions[id(message)] for sub in message.sub_messages())
+
+
+def test_equal_messages_are_persisted_each() -> None:
+    """Two equal messages are two message objects."""
+    persisted: list[str] = []
+
+    async def scenario() -> None:
+        mini_agents = MiniAgents()
+
+        @mini_agents.on_persist_message
+        async def persist(promise: Any, message: Message) -> None:
+            if message.text:
+                persisted.append(message.text)
+
+        async with mini_agents:
+            echo.inquire(["same", "same"])
+
+    run_virtual(scenario)
+    assert persisted == ["same", "same"]
+
+
+def test_a_message_whose_handler_failed_is_persisted_when_it_comes_again(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that fails is logged, and its message does not count as persisted."""
+    attempts: list[Message] = []
+    message = Message("x")
+
+    async def persist(promise: Any, persisted: Message) -> None:
+        if persisted is message:
+            attempts.append(persisted)
+            if len(attempts) == 1:
+                raise OSError("disk full")
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=persist) as context:
+            echo.inquire(message)
+            await context.aflush_tasks()
+            echo.inquire(message)
+            await context.aflush_tasks()
+            echo.inquire(message)
+
+    run_virtual(scenario)
+    assert len(attempts) == 2
+    assert "disk full" in caplog.text
+
+
+def test_calls_and_replies_are_messages_to_those_who_observe() -> None:
+    """Observers see a call node and a reply node for each call, with what was sent and said; arguments stay private."""
+    nodes: list[Message] = []
+
+    async def persist(promise: Any, message: Message) -> None:
+        if isinstance(message, (AgentCallNode, AgentReplyNode)):
+            nodes.append(message)
+
+    @miniagent
+    async def secretive(ctx: InteractionContext, api_key: str) -> None:
+        ctx.reply(failing.inquire(ctx.message_promises))
+
+    async def scenario() -> None:
+        nodes.clear()
+        async with MiniAgents(on_persist_message=persist):
+            await secretive.inquire("question", api_key="SECRET").settled()
+
+    run_virtual(scenario)
+    by_alias = {(type(node).__name__, node["agent_alias"]): node for node in nodes}
+    assert len(by_alias) == len(nodes) == 4
+    call, reply = by_alias["AgentCallNode", "SECRETIVE"], by_alias["AgentReplyNode", "SECRETIVE"]
+    assert call["messages"] == (Message("question"),)
+    assert reply["call"] == call
+    assert reply["messages"] == (Message("said before"),)
+    assert reply["errors"] == ("ValueError",)
+    assert not any("SECRET" in node.model_dump_json().replace("SECRETIVE", "") for node in nodes)
+
+
+def test_nothing_is_made_for_observers_when_nobody_observes() -> None:
+    """Without handlers a call makes one task and no nodes."""
+    steps: set[str] = set()
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            await echo.inquire("x")
+
+    run_virtual(scenario, on_step=lambda number, task: steps.add(task.get_name()))
+    assert steps == {"main", "ECHO"}

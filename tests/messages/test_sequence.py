@@ -1,0 +1,222 @@
+"""Sequences of messages: what can be sent, and what becomes of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from miniagents import ErrorMessage, Message, MessageSequence, MessageSequencePromise, MiniAgents, miniagent
+from miniagents.promising import AppenderClosedError, PromisingContext
+from miniagents.testing.virtual_time import run_virtual
+
+to_sequence = MessageSequence.turn_into_sequence_promise
+
+
+class Point(BaseModel):
+    x: int
+
+
+async def texts_of(messages: Any) -> list[str]:
+    return [str(message) for message in await to_sequence(messages)]
+
+
+def generator() -> Iterator[Any]:
+    yield "g1"
+    yield ["g2"]
+
+
+async def async_generator() -> AsyncIterator[Any]:
+    yield "a1"
+    await asyncio.sleep(1)
+    yield [Message("a2"), None]
+
+
+def test_everything_that_can_be_sent() -> None:
+    """Texts, dicts, models, messages, promises, sequences, iterables and async iterables of them, nested in any way."""
+
+    async def scenario() -> list[str]:
+        async with PromisingContext():
+            return await texts_of(
+                [
+                    "text",
+                    {"text": "dict", "role": "user"},
+                    Point(x=1),
+                    Message("message"),
+                    Message("promise").as_promise,
+                    to_sequence(["seq1", "seq2"]),
+                    None,
+                    [],
+                    ((("deep",),),),
+                    generator(),
+                    async_generator(),
+                    {"k": 1}.items() and {"text": "last"},
+                ]
+            )
+
+    assert run_virtual(scenario) == [
+        *("text", "dict", '{"x": 1}', "message", "promise", "seq1", "seq2", "deep", "g1", "g2", "a1", "a2", "last")
+    ]
+
+
+async def test_nothing_is_an_empty_sequence() -> None:
+    """`None` and empty collections are sequences without messages."""
+    assert await to_sequence(None) == ()
+    assert await to_sequence([None, []]) == ()
+
+
+async def test_a_sequence_is_passed_on_as_it_is() -> None:
+    """A sequence that is given where messages are wanted is used itself, not copied."""
+    sequence = to_sequence("x")
+    assert to_sequence(sequence) is sequence
+
+
+async def coroutine() -> None: ...
+
+
+@miniagent
+async def some_agent(ctx: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (5, r"^messages is a int"),
+        (["fine", [None, 2.5]], r"^messages\[1\]\[1\] is a float"),
+        ([b"bytes"], r"messages\[0\] is a bytes.*Decode"),
+        ([some_agent], r"messages\[0\] is a MiniAgent.*inquire"),
+        ([{1: "x"}], r"messages\[0\] is a dict with the key 1"),
+        ([async_generator], "Call the generator function"),
+        ([Message], "no message"),
+        (lambda: coroutine(), "Await it"),
+    ],
+)
+async def test_what_is_no_message_is_refused_where_it_is_passed(value: Any, said: str) -> None:
+    """Anything else is a `TypeError` that says where it stood and what it was, raised by the call that passed it."""
+    if callable(value) and said == "Await it":
+        value = value()
+    sequence = MessageSequence()
+    sequence.message_appender.open()
+    for passed_to in (to_sequence, sequence.message_appender.append):
+        with pytest.raises(TypeError, match=said):
+            passed_to(value)
+        if asyncio.iscoroutine(value):
+            break
+    sequence.message_appender.append("ok").close()
+    assert await sequence.sequence_promise == (Message("ok"),)
+
+
+async def test_nothing_is_added_when_something_is_refused() -> None:
+    """A call that is refused adds nothing, not even the messages before the bad one."""
+    sequence = MessageSequence()
+    with sequence.message_appender as appender:
+        appender.append("before")
+        with pytest.raises(TypeError):
+            appender.append(["half", 5])
+        appender.append("after")
+    assert [m.text for m in await sequence.sequence_promise] == ["before", "after"]
+
+
+def test_something_bad_in_an_async_iterable_is_an_error_at_its_place() -> None:
+    """An async iterable is read later, so what is no message in it is raised where a reader reaches it."""
+
+    async def bad() -> AsyncIterator[Any]:
+        yield "good"
+        yield 5
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            settled = await to_sequence(bad()).settled()
+            assert settled[0] == Message("good")
+            assert isinstance(settled[1], TypeError)
+            assert len(settled) == 2
+
+    run_virtual(scenario)
+
+
+async def test_iterating_gives_promises_and_awaiting_gives_messages() -> None:
+    """`async for` gives `MessagePromise`s, `await` a plain tuple of messages, any number of times."""
+    sequence = to_sequence(["a", Message("b")])
+    for _ in range(2):
+        assert [await promise async for promise in sequence] == [Message("a"), Message("b")]
+        assert await sequence == (Message("a"), Message("b"))
+        assert type(await sequence.aresolve()) is tuple
+
+
+def test_an_exception_among_messages_is_raised_at_its_place() -> None:
+    """An exception may be sent; readers get what was before it, then the exception; `settled` gives all there is."""
+    error = ValueError("sent")
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            sequence: MessageSequencePromise = to_sequence(["before", error, "after"])
+            reader = aiter(sequence)
+            assert str(await anext(reader)) == "before"
+            with pytest.raises(ValueError, match="sent") as caught:
+                await anext(reader)
+            assert caught.value is error
+            with pytest.raises(StopAsyncIteration):
+                await anext(reader)
+            with pytest.raises(ValueError, match="sent"):
+                await sequence
+            assert await sequence.settled() == (Message("before"), error, Message("after"))
+
+    run_virtual(scenario)
+
+
+def test_an_exception_may_arrive_as_a_message() -> None:
+    """With `errors_as_messages` an exception that was sent is an `ErrorMessage`, and what follows is read as well."""
+
+    async def scenario() -> Any:
+        async with MiniAgents(errors_as_messages=True):
+            return await to_sequence(["before", ValueError("sent"), "after"])
+
+    assert run_virtual(scenario) == (
+        Message("before"),
+        ErrorMessage(text="ValueError: sent", error_type="ValueError"),
+        Message("after"),
+    )
+
+
+def test_a_message_sequence_works_in_a_bare_context() -> None:
+    """`MessageSequence` needs no more than a `PromisingContext`: by appender or by an incoming streamer."""
+
+    async def incoming(promise: Any) -> AsyncIterator[Any]:
+        yield ["x", {"text": "y"}]
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            sequence = MessageSequence()
+            with sequence.message_appender as appender:
+                assert appender.append("a") is appender
+                appender.append(["b", ["c"]])
+            with pytest.raises(AppenderClosedError):
+                appender.append("late")
+            assert await texts_of(sequence.sequence_promise) == ["a", "b", "c"]
+            assert await texts_of(MessageSequence(incoming_streamer=incoming).sequence_promise) == ["x", "y"]
+            capturing = MessageSequence(appender_capture_errors=True)
+            with capturing.message_appender as appender:
+                appender.append("said")
+                raise ValueError("captured")
+            settled = await capturing.sequence_promise.settled()
+            assert settled[0] == Message("said")
+            assert isinstance(settled[1], ValueError)
+
+    run_virtual(scenario)
+
+
+async def test_a_hundred_thousand_nested_lists() -> None:
+    """Lists nested a hundred thousand deep are one message like any other."""
+    deep: Any = "bottom"
+    for _ in range(100_000):
+        deep = [deep]
+    assert await texts_of(deep) == ["bottom"]
+
+
+def test_a_list_that_contains_itself_is_refused() -> None:
+    """A collection that contains itself is a `ValueError` that says where."""
+    ring: list[Any] = ["x"]
+    ring.append(ring)
+    with pytest.raises(ValueError, match=r"messages\[1\] contains itself"):
+        to_sequence(ring)
