@@ -62,7 +62,32 @@ _HOMES: Final = {
     "split_messages": "utils",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604, PLE0605 (a list of strings all the same)
+__all__ = [
+    "AWAIT",
+    "CLEAR",
+    "AgentCall",
+    "ChatHistory",
+    "EndOfDialog",
+    "ErrorMessage",
+    "Frozen",
+    "InMemoryChatHistory",
+    "InteractionContext",
+    "Message",
+    "MessagePromise",
+    "MessageSequence",
+    "MessageSequencePromise",
+    "MessageType",
+    "MiniAgent",
+    "MiniAgents",
+    "MiniAgentsError",
+    "__version__",
+    "achain_loop",
+    "adialog_loop",
+    "join_messages",
+    "miniagent",
+    "run",
+    "split_messages",
+]
 
 
 def __getattr__(name: str) -> Any:

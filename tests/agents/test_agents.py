@@ -106,7 +106,7 @@ def test_a_fork_presets_arguments_and_later_ones_win() -> None:
 
 def test_wrong_arguments_are_refused_by_the_call() -> None:
     """An argument that the function does not take, and one that it needs, are `TypeError`s of the call or fork itself."""
-    with pytest.raises(TypeError, match="`volume`.*delay, say"):
+    with pytest.raises(TypeError, match=r"`volume`.*delay, say"):
         delayed.fork(volume=1)
     with pytest.raises(TypeError, match="`volume`"):
         delayed.inquire("x", delay=1, say="x", volume=2)  # type: ignore[call-arg]
@@ -376,7 +376,7 @@ def test_a_call_outside_any_context_starts_where_it_is_read() -> None:
 
     async def no_context() -> None:
         unread = echo.inquire("x")
-        with pytest.raises(NoActiveContextError, match="ECHO.*async with MiniAgents"):
+        with pytest.raises(NoActiveContextError, match=r"ECHO.*async with MiniAgents"):
             await unread
         with pytest.raises(NoActiveContextError):
             await anext(aiter(unread))

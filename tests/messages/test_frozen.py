@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from miniagents import Frozen, Message
 
@@ -22,15 +22,17 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=12,
 )
-metadata = st.dictionaries(st.text(max_size=8).filter(lambda name: name not in ("text", "text_template")), plain, max_size=4)
+metadata = st.dictionaries(
+    st.text(max_size=8).filter(lambda name: name not in ("text", "text_template")), plain, max_size=4
+)
 
 
 class Note(Message):
     """A message with declared fields of many kinds."""
 
     priority: int = 0
-    tags: list[str] = []
-    scores: dict[str, float] = {}
+    tags: list[str] = Field(default_factory=list)
+    scores: dict[str, float] = Field(default_factory=dict)
     due: datetime.date | None = None
     replies: tuple[Message, ...] = ()
 
@@ -176,9 +178,9 @@ def test_pydantic_models_in_metadata_become_frozen() -> None:
 
 def test_data_cannot_reach_what_is_cached() -> None:
     """Fields named like internals are data like any other and change neither the text nor the key."""
-    hostile = {name: "forged" for name in ("_string", "_hash_key", "__dict__", "model_dump", "self", "keys", "class_")}
+    hostile = dict.fromkeys(("_string", "_hash_key", "__dict__", "model_dump", "self", "keys", "class_"), "forged")
     message = Message.model_validate({"text": None, **hostile})
-    assert "forged" != str(message)
+    assert str(message) != "forged"
     assert json.loads(str(message)) == {"text": None, **hostile}
     assert message.hash_key == Message(None, **{**hostile, "text": None}).hash_key != "forged"
     assert all(message[name] == "forged" for name in hostile)

@@ -49,11 +49,22 @@ def test_a_template_is_filled_with_the_messages_own_plain_fields() -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["{missing}", "{name.__class__}", "{name[0]}", "{name!r}", "{name:>300000000}", "{}", "{0}", "{nested}", "{text_template}", "{"],
+    [
+        "{missing}",
+        "{name.__class__}",
+        "{name[0]}",
+        "{name!r}",
+        "{name:>300000000}",
+        "{}",
+        "{0}",
+        "{nested}",
+        "{text_template}",
+        "{",
+    ],
 )
 def test_a_template_that_reaches_for_more_is_refused(template: str) -> None:
     """A template with anything but names of the message's own plain fields is a `ValueError` when the message is made."""
-    with pytest.raises(ValueError, match="text_template|brace|expected|Single|field"):
+    with pytest.raises(ValueError, match=r"text_template|brace|expected|Single|field"):
         Message(text_template=template, name="x", nested={"a": 1})
 
 
@@ -64,7 +75,7 @@ def test_bad_fields_are_refused_at_once() -> None:
     with pytest.raises(ValidationError):
         Titled(text="x")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="twice"):
-        Message("a", **{"text": "b"})
+        Message("a", text="b")
 
 
 def test_sub_messages_come_before_those_that_contain_them() -> None:
@@ -165,7 +176,9 @@ def test_errors_may_arrive_as_messages() -> None:
 
     message = run_virtual(scenario)
     assert isinstance(message, ErrorMessage)
-    assert message == ErrorMessage(text="so far\n\nConnectionError: cut", error_type="ConnectionError", role="assistant")
+    assert message == ErrorMessage(
+        text="so far\n\nConnectionError: cut", error_type="ConnectionError", role="assistant"
+    )
 
 
 def test_a_subclass_is_known_before_its_text_and_validated_at_the_end() -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, overload, runtime_checkable
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, overload, runtime_checkable
 
 from miniagents.agents.call import AgentCall
 from miniagents.agents.interaction import InteractionContext, current_interaction
@@ -18,9 +18,11 @@ _RESERVED_PARAMETERS = ("messages", "start_asap")
 class OpenCalls(Protocol):
     """Who has opened calls, and finishes those that are still open when it ends: an agent or a context."""
 
-    def watch_call(self, call: AgentCall) -> None: ...
+    def watch_call(self, call: AgentCall) -> None:
+        """Remember an open call."""
 
-    def forget_call(self, call: AgentCall) -> None: ...
+    def forget_call(self, call: AgentCall) -> None:
+        """The call was finished."""
 
 
 class MiniAgent(Generic[P]):
@@ -78,9 +80,7 @@ class MiniAgent(Generic[P]):
         """
         return self._call(MessageSequence.turn_into_sequence_promise(messages), start_asap, args, kwargs)
 
-    def initiate_inquiry(
-        self, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs
-    ) -> AgentCall:
+    def initiate_inquiry(self, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs) -> AgentCall:
         """Call the agent and keep the call open, to send it messages one by one. Otherwise like `inquire`."""
         sequence = MessageSequence()
         appender: MessageAppender = sequence.message_appender.begin()
@@ -92,7 +92,9 @@ class MiniAgent(Generic[P]):
     ) -> MessageSequencePromise:
         if args:
             raise TypeError(f"{self.alias} takes its arguments by keyword only, after the messages.")
-        merged = {**self._kwargs, **{name: snapshot(value) for name, value in kwargs.items()}} if kwargs else self._kwargs
+        merged = (
+            {**self._kwargs, **{name: snapshot(value) for name, value in kwargs.items()}} if kwargs else self._kwargs
+        )
         self._parameters.check_call(self.alias, merged)
         return InteractionContext(self, messages).start_reply(self.function, merged, start_asap)
 
@@ -105,7 +107,8 @@ class MiniAgent(Generic[P]):
             **{**self._kwargs, **kwargs},
         )
 
-    def __call__(self, *_: Any, **__: Any) -> Any:
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: the most likely slip with agents deserves an answer that says what to write instead."""
         raise TypeError(f"An agent is not called like a function: write `{self.__name__}.inquire(messages, ...)`.")
 
     def __repr__(self) -> str:
@@ -115,7 +118,9 @@ class MiniAgent(Generic[P]):
 class AgentDecorator(Protocol):
     """What `@miniagent(...)` with arguments gives."""
 
-    def __call__(self, function: Callable[Concatenate[InteractionContext, P], Awaitable[None]], /) -> MiniAgent[P]: ...
+    def __call__(self, function: Callable[Concatenate[InteractionContext, P], Awaitable[None]], /) -> MiniAgent[P]:
+        """Make an agent of `function`."""
+        ...
 
 
 @overload
@@ -190,9 +195,7 @@ class _Parameters:
             if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         ]
         self.names = frozenset(parameter.name for parameter in named)
-        self.required = frozenset(
-            parameter.name for parameter in named if parameter.default is inspect.Parameter.empty
-        )
+        self.required = frozenset(parameter.name for parameter in named if parameter.default is inspect.Parameter.empty)
         for reserved in _RESERVED_PARAMETERS:
             if reserved in self.names:
                 raise TypeError(f"{name} has a parameter `{reserved}`, which `inquire` takes itself: rename it.")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class AgentCall:
     """A call of an agent that more messages can be sent to. Made by `MiniAgent.initiate_inquiry`.
 
-    It must be finished, or the agent waits for more: `finish()` does it, and so does `reply_sequence()` by default. What
-    is left open is finished when the agent that opened it ends, or else when the context does.
+    It must be finished, or the agent waits for more: `finish()` does it, and so does `reply_sequence()` by default.
+    What is left open is finished when the agent that opened it ends, or else when the context does.
     """
 
     __slots__ = ("__weakref__", "_appender", "_opener", "_replies")

@@ -1,10 +1,9 @@
 """`MiniAgents`: the context in which agents live."""
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar
-
 import asyncio
 import inspect
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
 
 from miniagents.agents.call import AgentCall
 from miniagents.messages import MessageContext, PersistMessageHandler

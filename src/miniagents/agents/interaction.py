@@ -31,7 +31,7 @@ class InteractionContext:
 
     __slots__ = ("__weakref__", "_appender", "_open_calls", "_parent", "message_promises", "this_agent")
 
-    def __init__(self, agent: "MiniAgent[Any]", message_promises: MessageSequencePromise) -> None:
+    def __init__(self, agent: "MiniAgent[...]", message_promises: MessageSequencePromise) -> None:
         self.this_agent = agent
         self.message_promises = message_promises
         self._appender = MessageAppender()
@@ -47,9 +47,9 @@ class InteractionContext:
         return interaction
 
     @property
-    def agent_trace(self) -> "tuple[MiniAgent[Any], ...]":
+    def agent_trace(self) -> "tuple[MiniAgent[...], ...]":
         """This agent, its caller, the caller of that, and so on to the first."""
-        trace: list[MiniAgent[Any]] = []
+        trace: list[MiniAgent[...]] = []
         interaction: InteractionContext | None = self
         while interaction is not None:
             trace.append(interaction.this_agent)

@@ -63,7 +63,9 @@ class MessageContext(PromisingContext):
         if key in self._persisted:
             return
         if key not in self._being_persisted:
-            self._being_persisted[key] = Promise(lambda _: self._call_persist_handlers(promise, message), start_asap=True)
+            self._being_persisted[key] = Promise(
+                lambda _: self._call_persist_handlers(promise, message), start_asap=True
+            )
         await self._being_persisted[key]
 
     async def _call_persist_handlers(self, promise: "MessagePromise", message: "Message") -> None:

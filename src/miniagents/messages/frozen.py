@@ -9,13 +9,10 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Set
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self, cast
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticSerializationError, to_jsonable_python
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _ATOMS: Final = frozenset((str, int, bool, NoneType))
 # Deeper than anything that is meant, and less deep than where the JSON encoders give up.
@@ -47,10 +44,12 @@ class Frozen(BaseModel):
         self._freeze_fields()
 
     def _freeze_fields(self) -> None:
-        for declared, fields in ((True, self.__dict__), (False, self.__pydantic_extra__ or {})):
+        # Written to directly, once: this is what makes the fields what they stay.
+        declared = cast("dict[str, Any]", self.__dict__)
+        for fields, is_declared in ((declared, True), (self.__pydantic_extra__ or {}, False)):
             for name, value in fields.items():
                 if value.__class__ not in _ATOMS:
-                    fields[name] = _freeze(value, name, 1, declared)
+                    fields[name] = _freeze(value, name, 1, is_declared)
 
     # ------------------------------------------------------------------ identity of content
 
@@ -80,7 +79,7 @@ class Frozen(BaseModel):
         """The content as plain JSON data, defaults left out. `type(x)(**x.serialize())` is an object equal to `x`."""
         return {name: _plain(self[name]) for name in self.keys()}
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "Self":
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, with some fields replaced; the new values are frozen but, as always in pydantic, not validated."""
         copied = super().model_copy(update=update, deep=deep)
         copied._freeze_fields()
@@ -102,7 +101,7 @@ class Frozen(BaseModel):
             return json.dumps(data, indent=indent, ensure_ascii=ascii_only, separators=separators)
 
     @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> "Self":
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
         """As in pydantic, and also for the escapes of lone surrogates."""
         try:
             return super().model_validate_json(json_data, **options)
@@ -133,7 +132,10 @@ class Frozen(BaseModel):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a field, or `default` if there is no such field."""
-        return self[name] if name in self else default
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         return ((name, self[name]) for name in self.keys())
@@ -165,9 +167,11 @@ def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
         return frozenset(value) if isinstance(value, Set) else value
     if isinstance(value, BaseModel):
         return _freeze_mapping(dict(value), where, depth, declared)
-    for atom in (str, bool, int):
-        if isinstance(value, atom):  # an enum member or another subclass: only the plain value is data
-            return atom.__str__(value) if atom is str else atom(value)
+    # An enum member or another subclass: only the plain value is data.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
     raise TypeError(
         f"{where} is a {type(value).__name__}, which has no frozen form. Use plain data (str, int, float, bool, None), "
         "lists and dicts of it, or declare a field of that type in a subclass."

@@ -103,8 +103,8 @@ class MessagePromise(StreamedPromise[str, Message]):
     `async for token in promise` gives `str` tokens from the first on; `await promise` gives the `Message`. Both may be
     done by any number of readers, early or late. A message that was sent whole streams as one token.
 
-    `str(promise)` of a resolved promise is the text of the message, so it can stand in an f-string; of an unresolved one
-    it raises `UnresolvedPromiseError`. Made by `Message.promise(...)` and `message.as_promise`.
+    `str(promise)` of a resolved promise is the text of the message, so it can stand in an f-string; of an unresolved
+    one it raises `UnresolvedPromiseError`. Made by `Message.promise(...)` and `message.as_promise`.
     """
 
     __slots__ = ("_final_metadata", "_known_metadata", "message_class")
@@ -136,13 +136,15 @@ class MessagePromise(StreamedPromise[str, Message]):
         elif callable(streamer):
             self._setup(Log(), lambda this: this._run_streamer(lambda _: streamer(this._final_metadata)), start_asap)
         else:
-            raise TypeError(f"A message token streamer is a callable or a StreamAppender, not {type(streamer).__name__}.")
+            raise TypeError(
+                f"A message token streamer is a callable or a StreamAppender, not {type(streamer).__name__}."
+            )
 
     @property
     def preliminary_metadata(self) -> Frozen:
         """What is known of the message before its text: all its other fields, if it was sent whole."""
         if isinstance(self._result, Message) and not self._known_metadata:
-            return Frozen(**{name: self._result[name] for name in self._result.keys() if name != "text"})
+            return Frozen(**{name: value for name, value in {**self._result}.items() if name != "text"})
         return Frozen(**self._known_metadata)
 
     def __aiter__(self) -> AsyncIterator[str]:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import Any, Self, TypeAlias, Union, cast
 
 from pydantic import BaseModel
 
@@ -17,11 +17,7 @@ from miniagents.promising.log import Failure, Log, capture
 from miniagents.promising.promise import Producer
 from miniagents.promising.sequence import EXPAND, SKIP, FlatSequence, SequenceAppender, SequencePromise, flatten
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-MessageType: TypeAlias = Union[  # noqa: UP007 (a recursive alias with forward references must be built by `Union`)
-    None,
+MessageType: TypeAlias = Union[  # built by `Union`, which takes the forward references of a recursive alias
     str,
     Mapping[str, Any],
     BaseModel,
@@ -30,6 +26,7 @@ MessageType: TypeAlias = Union[  # noqa: UP007 (a recursive alias with forward r
     "MessageSequencePromise",
     Iterable["MessageType"],
     AsyncIterable["MessageType"],
+    None,
 ]
 """What can be sent: texts, dicts, pydantic models, `Message`s, promises of messages and of sequences of messages,
 exceptions (raised where they are read), `None` (nothing), and iterables and async iterables of these, nested anyhow."""
@@ -72,18 +69,18 @@ class MessageAppender(SequenceAppender[MessagePromise]):
 
     __slots__ = ()
 
-    def append(self, messages: MessageType) -> "Self":
-        """Add messages at the end, in their order. A `TypeError` if something is no message; then nothing was added."""
+    def append(self, piece: MessageType) -> Self:
+        """Add messages at the end, in their order. A `TypeError` if something is no message; then nothing is added."""
         self._check_open()
-        for item in to_items(messages):
+        for item in to_items(piece):
             super().append(item)
         return self
 
-    def append_out_of_order(self, messages: MessageType) -> None:
+    def append_out_of_order(self, item: MessageType) -> None:
         """Like `append`, but each message, and each sequence's next one, is added when it is there."""
         self._check_open()
-        for item in to_items(messages):
-            super().append_out_of_order(item)
+        for one in to_items(item):
+            super().append_out_of_order(one)
 
     def fail(self, error: BaseException, who: str = "") -> None:
         """Add an error, as a message if that is how errors arrive in this context."""
@@ -109,8 +106,6 @@ class MessageSequence(FlatSequence[MessagePromise]):
     one two three
     """
 
-    sequence_promise: MessageSequencePromise
-
     def __init__(
         self,
         *,
@@ -120,9 +115,14 @@ class MessageSequence(FlatSequence[MessagePromise]):
     ) -> None:
         self.message_appender = MessageAppender(capture_errors=appender_capture_errors)
         if incoming_streamer is None:
-            self.sequence_promise = MessageSequencePromise(self.message_appender)
+            self._sequence_promise = MessageSequencePromise(self.message_appender)
         else:
             super().__init__(incoming_streamer, start_asap=start_asap)
+
+    @property
+    def sequence_promise(self) -> MessageSequencePromise:
+        """The flat sequence of messages."""
+        return cast(MessageSequencePromise, self._sequence_promise)  # `_make_promise` makes nothing else
 
     def _make_appender(self) -> MessageAppender:
         return self.message_appender
@@ -143,7 +143,8 @@ class MessageSequence(FlatSequence[MessagePromise]):
             return messages
         log: Log[MessagePromise] = Log()
         log.items.extend(
-            _to_error_item(item, "A message") if isinstance(item, BaseException) else item for item in to_items(messages)
+            _to_error_item(item, "A message") if isinstance(item, BaseException) else item
+            for item in to_items(messages)
         )
         log.ended = True
         return MessageSequencePromise(log)
@@ -184,7 +185,10 @@ def _to_item(value: Any) -> Any:
 
 
 def _why_not(value: Any) -> str:
-    hint = "A message is a str, a dict, a pydantic model, a Message, a promise of messages, an exception, None, or an iterable of these."
+    hint = (
+        "A message is a str, a dict, a pydantic model, a Message, a promise of messages, an exception, None, "
+        "or an iterable of these."
+    )
     if inspect.iscoroutine(value):
         value.close()  # it will never be awaited, and Python would warn about that as well
         hint = "Await it, and pass what it gives."

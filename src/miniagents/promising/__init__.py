@@ -1,7 +1,7 @@
 """The engine: values that will be there and values that are still growing. Standard library only.
 
-Logs and cursors (`log`), contexts that own tasks (`context`), promises (`promise`), appenders (`appender`), sequences of
-sequences (`sequence`).
+Logs and cursors (`log`), contexts that own tasks (`context`), promises (`promise`), appenders (`appender`), sequences
+of sequences (`sequence`).
 """
 
 from miniagents.promising.appender import StreamAppender

@@ -4,14 +4,11 @@ import asyncio
 import enum
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import AppenderClosedError, AppenderNotOpenError
 from miniagents.promising.log import Failure, Log, capture
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 PIECE = TypeVar("PIECE")
 
@@ -60,7 +57,7 @@ class StreamAppender(Generic[PIECE]):
         """Not open yet, open, or closed."""
         return self._state
 
-    def open(self) -> "Self":
+    def open(self) -> Self:
         """Allow appending. Raises `AppenderClosedError` if it was closed before; a second call changes nothing."""
         if self._state is AppenderState.CLOSED:
             raise AppenderClosedError
@@ -71,12 +68,12 @@ class StreamAppender(Generic[PIECE]):
                 self._context.watch_open(self)
         return self
 
-    def begin(self) -> "Self":
+    def begin(self) -> Self:
         """Like `open()`, for an owner that closes it on every path, so that no context has to watch it."""
         self._state = AppenderState.OPEN
         return self
 
-    def append(self, piece: PIECE | BaseException) -> "Self":
+    def append(self, piece: PIECE | BaseException) -> Self:
         """Add a piece; readers that wait are woken. Returns the appender. Never waits."""
         self._check_open()
         if isinstance(piece, BaseException):
@@ -110,7 +107,7 @@ class StreamAppender(Generic[PIECE]):
         if self._state is not AppenderState.OPEN:
             raise AppenderNotOpenError if self._state is AppenderState.NOT_OPEN else AppenderClosedError
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self.open()
 
     def __exit__(
@@ -131,7 +128,7 @@ class StreamAppender(Generic[PIECE]):
             return self._capture_errors
         return self._context is not None and self._context.appenders_capture_errors_by_default
 
-    async def __call__(self, promise: Any = None) -> AsyncIterator[PIECE]:
+    async def __call__(self, _promise: Any = None) -> AsyncIterator[PIECE]:
         """The pieces from the first on: an appender is itself a streamer."""
         log = self.log
         seen = 0

@@ -18,7 +18,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 
 from miniagents.promising.errors import (
     ContextClosedError,
@@ -31,8 +31,6 @@ from miniagents.promising.errors import (
 from miniagents.promising.log import Failure
 
 if TYPE_CHECKING:  # the two modules need each other: a promise lives in a context, a context hands promises to handlers
-    from typing_extensions import Self
-
     from miniagents.promising.promise import Promise
 
 T = TypeVar("T")
@@ -53,7 +51,8 @@ _FAILURES_BEFORE_PRUNING = 256
 class Abandonable(Protocol):
     """Something that somebody must close, and that the end of its context closes if nobody did."""
 
-    def abandon(self, reason: BaseException) -> None: ...
+    def abandon(self, reason: BaseException) -> None:
+        """Give the readers `reason` as the end."""
 
 
 class PromisingContext:
@@ -113,7 +112,7 @@ class PromisingContext:
 
     # ------------------------------------------------------------------ life
 
-    def activate(self) -> "Self":
+    def activate(self) -> Self:
         """Make this the current context and return it. `async with` does this; by hand, `await afinalize()` ends it."""
         if self._active:
             raise ContextReentryError
@@ -126,7 +125,7 @@ class PromisingContext:
         """Wait for everything that was started in this context, then end it (as leaving `async with` normally does)."""
         await self.__aexit__(None, None, None)
 
-    async def __aenter__(self) -> "Self":
+    async def __aenter__(self) -> Self:
         return self.activate()
 
     async def __aexit__(

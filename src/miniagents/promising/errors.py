@@ -90,7 +90,9 @@ class AppenderNotOpenError(AppenderError):
     """The appender was not opened yet."""
 
     def __init__(self) -> None:
-        super().__init__("This appender is not open yet: use it inside `with appender:` or call `appender.open()` first.")
+        super().__init__(
+            "This appender is not open yet: use it inside `with appender:` or call `appender.open()` first."
+        )
 
 
 class AppenderClosedError(AppenderError):

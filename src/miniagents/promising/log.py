@@ -55,7 +55,8 @@ class Failure:
 class FailureKeeper(Protocol):
     """Whoever reports the errors that nobody read: a context."""
 
-    def record_failure(self, failure: Failure) -> None: ...
+    def record_failure(self, failure: Failure) -> None:
+        """Keep `failure` until somebody reads it."""
 
 
 def capture(error: BaseException, who: str, keeper: FailureKeeper | None) -> Failure:

@@ -10,7 +10,7 @@ ended makes the value, and it is kept.
 
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.context import PromisingContext, current_context
@@ -65,8 +65,9 @@ class Promise(Generic[T_co]):
         if resolver is None:
             if type(self)._resolver is Promise._resolver:
                 raise TypeError("A promise needs a `resolver`, a `prefill_result`, or a subclass with a `_resolver`.")
-            resolver = type(self)._resolver
-        self._setup(Log(), lambda this: this._run_resolver(resolver), start_asap)
+            self._setup(Log(), lambda this: this._run_resolver(type(this)._resolver), start_asap)
+        else:
+            self._setup(Log(), lambda this: this._run_resolver(resolver), start_asap)
 
     async def _resolver(self) -> T_co:
         """To be overridden by a subclass that is made without a `resolver`."""
@@ -255,7 +256,9 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         elif type(self)._streamer is not StreamedPromise._streamer:
             producer = lambda this: this._run_streamer(type(this)._streamer)  # noqa: E731 (no name would say more)
         else:
-            raise TypeError("A streamed promise needs a `streamer`, `prefill_pieces`, or a subclass with a `_streamer`.")
+            raise TypeError(
+                "A streamed promise needs a `streamer`, `prefill_pieces`, or a subclass with a `_streamer`."
+            )
         if not isinstance(prefill_result, Sentinel):
             self._result = _as_outcome(prefill_result)
         self._setup(log, producer, start_asap)
@@ -275,7 +278,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
 
     def _assemble(self, pieces: list[Any]) -> T_co:
         """The whole, made of all pieces, none of which is an error. Called once, without waiting."""
-        return tuple(pieces)  # type: ignore[return-value]  # what T is when nobody said how to make it
+        return cast("T_co", tuple(pieces))  # that is what T is when nobody said how to make it
 
     async def _run_streamer(self, streamer: Callable[[Any], AsyncIterable[Any]]) -> None:
         log = self._log

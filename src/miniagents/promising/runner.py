@@ -1,9 +1,9 @@
 """Running a program from outside any event loop, so that one Ctrl+C ends it wherever it is.
 
 `asyncio.Runner` answers the first SIGINT by cancelling the main task. That is of no use while the loop is held by code
-that blocks, such as `input()`: the cancellation cannot be delivered before it returns. So a watcher looks, for a moment,
-whether the loop still turns, and if it does not it sends a second SIGINT, which the runner raises as `KeyboardInterrupt`
-right where the code is.
+that blocks, such as `input()`: the cancellation cannot be delivered before it returns. So a watcher looks, for a
+moment, whether the loop still turns, and if it does not it sends a second SIGINT, which the runner raises as
+`KeyboardInterrupt` right where the code is.
 """
 
 import asyncio

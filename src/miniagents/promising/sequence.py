@@ -1,9 +1,9 @@
 """Sequences: streams whose items may be other streams, read as one flat stream. A rope, in other words.
 
 Forwarding a sequence appends one reference to it. Nothing is copied and no task exists to move items, so a token costs
-the same after one agent and after a thousand. A reader walks the rope with a stack of its own: it enters a sequence where
-it meets it, and drops a frame that has nothing left before it enters its last item, so that a chain of sequences that
-each end in the next needs no stack at all.
+the same after one agent and after a thousand. A reader walks the rope with a stack of its own: it enters a sequence
+where it meets it, and drops a frame that has nothing left before it enters its last item, so that a chain of sequences
+that each end in the next needs no stack at all.
 
 Out of order, an item enters the log at the moment when it is there. The order of arrival is thus recorded once, in the
 log, and is the same for every reader. Nobody polls: an `_Arrival` is called back by what it waits for.
@@ -19,7 +19,7 @@ Not promised: that a rope which contains itself is noticed while items are found
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from miniagents.promising.appender import AppenderState, StreamAppender
 from miniagents.promising.errors import DeadlockError, PromiseCancelledError
@@ -70,9 +70,9 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
                 await asyncio.sleep(0)
         return items
 
-    def _producer_done(self, task: object) -> None:
+    def _producer_done(self, _: object) -> None:
         if self._appender is None:
-            super()._producer_done(task)
+            super()._producer_done(_)
         elif self._appender.state is not AppenderState.CLOSED:
             # The producer never ran. (One that did has closed its appender, though things may still be arriving.)
             self._appender.abandon(PromiseCancelledError(self._describe()))
@@ -287,7 +287,7 @@ def flatten(value: object, convert: Callable[[Any], Any], where: str) -> list[An
             if id(value) in open_ids:
                 raise ValueError(f"{_place(where, places)} contains itself.")
             open_ids.add(id(value))
-            stack.append((value, iter(value)))  # type: ignore[call-overload]  # `convert` says it is iterable
+            stack.append((value, iter(cast("Iterable[Any]", value))))
             places.append(-1)
         elif item is not SKIP:
             items.append(item)
@@ -314,8 +314,8 @@ class FlatSequence(Generic[T]):
 
     - `incoming_streamer`: `(promise) -> async iterator` whose pieces may be items, collections of items (nested in any
       way), async iterables of them, or sequences of other `FlatSequence`s. Or a `StreamAppender`.
-    - `flattener`: `(piece) -> iterable or async iterable` of items, to be used instead of the rules above. A subclass may
-      override `_convert` instead.
+    - `flattener`: `(piece) -> iterable or async iterable` of items, to be used instead of the rules above. A subclass
+      may override `_convert` instead.
 
     >>> import asyncio
     >>> from miniagents.promising import PromisingContext
@@ -338,9 +338,14 @@ class FlatSequence(Generic[T]):
     ) -> None:
         self._flattener = flattener
         appender: SequenceAppender[T] = self._make_appender()
-        self.sequence_promise: SequencePromise[T, Any] = self._make_promise(
+        self._sequence_promise: SequencePromise[T, Any] = self._make_promise(
             appender, lambda promise: self._pump(incoming_streamer, promise, appender), start_asap
         )
+
+    @property
+    def sequence_promise(self) -> SequencePromise[T, Any]:
+        """The flat stream."""
+        return self._sequence_promise
 
     def _make_appender(self) -> SequenceAppender[T]:
         return SequenceAppender()
@@ -351,7 +356,10 @@ class FlatSequence(Generic[T]):
         return SequencePromise(appender, producer, start_asap=start_asap)
 
     async def _pump(
-        self, streamer: Callable[[Any], AsyncIterable[Any]], promise: SequencePromise[T, Any], appender: SequenceAppender[T]
+        self,
+        streamer: Callable[[Any], AsyncIterable[Any]],
+        promise: SequencePromise[T, Any],
+        appender: SequenceAppender[T],
     ) -> None:
         """Take what a foreign source gives and append its items. The only task of a sequence, and only for such a one."""
         appender.open()
@@ -385,5 +393,3 @@ class FlatSequence(Generic[T]):
         if isinstance(value, AsyncIterable) and not isinstance(value, Promise):
             return type(self)(lambda _: value).sequence_promise
         return EXPAND if isinstance(value, Iterable) else value
-
-

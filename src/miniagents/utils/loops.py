@@ -26,8 +26,8 @@ async def achain_loop(agents: Iterable[ChainLink], initial_input: MessageType = 
     - `None`: nothing, for links that are only sometimes there.
 
     Returns when an agent raises `EndOfDialog` (as `console_user_agent` does when the user types `exit` or presses
-    Ctrl+D). Every other error of an agent, `KeyboardInterrupt` among them, is raised here. Opens a `MiniAgents()` of its
-    own if none is active.
+    Ctrl+D). Every other error of an agent, `KeyboardInterrupt` among them, is raised here. Opens a `MiniAgents()` of
+    its own if none is active.
     """
     links = [link for link in agents if link is not None]
     _check(links)

@@ -1,7 +1,7 @@
 """`split_messages`: one text as many messages.
 
-The text arrives in tokens that may end anywhere, also inside a delimiter. The splitter keeps back only the characters that
-may be the beginning of a delimiter, so every chunking of a text gives the same parts, and a part streams while it
+The text arrives in tokens that may end anywhere, also inside a delimiter. The splitter keeps back only the characters
+that may be the beginning of a delimiter, so every chunking of a text gives the same parts, and a part streams while it
 arrives.
 """
 
@@ -16,10 +16,10 @@ _BOUNDARY: Final = None
 
 
 class Splitter:
-    """Cuts a text that comes in chunks. `feed` and `finish` give pieces of text, and `None` where a part ends.
+    r"""Cuts a text that comes in chunks. `feed` and `finish` give pieces of text, and `None` where a part ends.
 
-    >>> splitter = Splitter("\\n\\n", "```")
-    >>> [*splitter.feed("one\\n"), *splitter.feed("\\ntwo"), *splitter.finish()]
+    >>> splitter = Splitter("\n\n", "```")
+    >>> [*splitter.feed("one\n"), *splitter.feed("\ntwo"), *splitter.finish()]
     ['one', None, 'two']
     """
 
@@ -46,7 +46,9 @@ class Splitter:
             # In the order of precedence for marks that begin at the same place.
             marks = [self._fence] if self._inside_code and self._fence else [self._fence, self._delimiter]
             found = [(text.find(mark, start), order, mark) for order, mark in enumerate(marks) if mark]
-            place, order, mark = min(((at, order, mark) for at, order, mark in found if at >= 0), default=(len(text), 0, ""))
+            place, order, mark = min(
+                ((at, order, mark) for at, order, mark in found if at >= 0), default=(len(text), 0, "")
+            )
             undecided = len(text) if at_end else self._undecided(text, start, [mark for mark in marks if mark], place)
             if undecided < len(text) and undecided <= place:
                 self._held = text[undecided:]
@@ -81,16 +83,16 @@ def split_messages(
     code_block_delimiter: str | None = "```",
     **metadata: Any,
 ) -> MessageSequencePromise:
-    """The parts of the text of `messages` between the delimiters, each as a message that streams while it arrives.
+    r"""The parts of the text of `messages` between the delimiters, each as a message that streams while it arrives.
 
     Several messages are joined by the delimiter first. Between two `code_block_delimiter`s (`None` for none) nothing is
-    split, so a fenced code block stays in one message. Empty parts are left out. `metadata` becomes fields of each part.
-    How the text was cut into tokens makes no difference. Needs a context to be read in. An error in the text is raised
-    at its place: the part that it interrupts ends with it, and so does the sequence.
+    split, so a fenced code block stays in one message. Empty parts are left out. `metadata` becomes fields of each
+    part. How the text was cut into tokens makes no difference. Needs a context to be read in. An error in the text is
+    raised at its place: the part that it interrupts ends with it, and so does the sequence.
 
     >>> import miniagents
     >>> async def main():
-    ...     print(await split_messages("Hello\\n\\nworld"))
+    ...     print(await split_messages("Hello\n\nworld"))
     >>> miniagents.run(main())
     (Message(text='Hello'), Message(text='world'))
     """
@@ -109,7 +111,7 @@ def split_messages(
                 if part is None:
                     part = StreamAppender[str]().begin()
                     yield Message.promise(part, **metadata)
-                part.append(piece)
+                part.append(piece or "")
         except BaseException as error:
             if part is not None:
                 part.fail(error, "split_messages")
