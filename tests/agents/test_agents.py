@@ -417,6 +417,36 @@ def test_the_trace_leads_from_the_agent_to_its_first_caller() -> None:
 # ---------------------------------------------------------------------- size
 
 
+def test_a_token_costs_the_same_through_any_number_of_agents() -> None:
+    """Reading a token takes as many task steps after a thousand forwarding agents as after one."""
+
+    @miniagent
+    async def forward(ctx: InteractionContext, left: int) -> None:
+        ctx.reply(forward.inquire(left=left - 1) if left else Message.promise(hundred_tokens))
+
+    async def hundred_tokens(metadata: dict[str, Any]) -> AsyncIterator[str]:
+        for _ in range(100):
+            await asyncio.sleep(1)
+            yield "x"
+
+    def steps_through(depth: int) -> int:
+        steps = 0
+
+        def count(number: int, task: asyncio.Task[Any]) -> None:
+            nonlocal steps
+            steps += asyncio.get_running_loop().time() > 0
+
+        async def scenario() -> None:
+            async with MiniAgents():
+                async for promise in forward.inquire(left=depth):
+                    assert len([token async for token in promise]) == 100
+
+        run_virtual(scenario, on_step=count)
+        return steps
+
+    assert steps_through(1) == steps_through(1000)
+
+
 @pytest.mark.parametrize("depth", [10_000])
 async def test_ten_thousand_agents_forward_one_to_the_next(depth: int) -> None:
     """A chain of ten thousand agents delivers what the last one says."""

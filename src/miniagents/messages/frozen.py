@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Set
 from types import NoneType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -45,8 +45,7 @@ class Frozen(BaseModel):
 
     def _freeze_fields(self) -> None:
         # Written to directly, once: this is what makes the fields what they stay.
-        declared = cast("dict[str, Any]", self.__dict__)
-        for fields, is_declared in ((declared, True), (self.__pydantic_extra__ or {}, False)):
+        for fields, is_declared in ((vars(self), True), (self.__pydantic_extra__ or {}, False)):
             for name, value in fields.items():
                 if value.__class__ not in _ATOMS:
                     fields[name] = _freeze(value, name, 1, is_declared)

@@ -2,7 +2,7 @@
 
 import json
 import string
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from miniagents.messages.context import MessageContext
@@ -11,7 +11,7 @@ from miniagents.promising.appender import StreamAppender
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import MiniAgentsError, UnresolvedPromiseError
 from miniagents.promising.log import Failure, Log
-from miniagents.promising.promise import StreamedPromise
+from miniagents.promising.promise import PieceReader, StreamedPromise
 from miniagents.promising.sentinels import UNSET, Sentinel
 
 TokenStreamer: TypeAlias = Callable[[dict[str, Any]], AsyncIterable[str]]
@@ -147,11 +147,12 @@ class MessagePromise(StreamedPromise[str, Message]):
             return Frozen(**{name: value for name, value in {**self._result}.items() if name != "text"})
         return Frozen(**self._known_metadata)
 
-    def __aiter__(self) -> AsyncIterator[str]:
+    def read_pieces(self) -> PieceReader[str]:
+        """A reader of its own, from the first token on."""
         # A message that was sent whole gets its one token when somebody wants tokens, which is seldom.
         if isinstance(self._result, Message) and not self._log.items:
             self._log.items.append(str(self._result))
-        return super().__aiter__()
+        return super().read_pieces()
 
     def _assemble(self, pieces: list[str]) -> Message:
         return self.message_class("".join(pieces), **{**self._known_metadata, **self._final_metadata})

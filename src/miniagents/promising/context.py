@@ -29,6 +29,7 @@ from miniagents.promising.errors import (
     WrongLoopError,
 )
 from miniagents.promising.log import Failure
+from miniagents.promising.runner import interrupted
 
 if TYPE_CHECKING:  # the two modules need each other: a promise lives in a context, a context hands promises to handlers
     from miniagents.promising.promise import Promise
@@ -147,6 +148,9 @@ class PromisingContext:
 
     async def _finish(self) -> None:
         """Wait for all tasks; if the waiting itself is interrupted, cancel them."""
+        if interrupted():  # Ctrl+C was caught inside the block, and the user does not want to wait all the same
+            await self._cancel_tasks()
+            return
         try:
             await self.aflush_tasks()
         except BaseException:

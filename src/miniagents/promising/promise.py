@@ -10,13 +10,13 @@ ended makes the value, and it is kept.
 
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import NoActiveContextError, PromiseCancelledError
 from miniagents.promising.log import Failure, Log, capture
-from miniagents.promising.sentinels import UNSET, Sentinel
+from miniagents.promising.sentinels import END, UNSET, Sentinel
 
 T_co = TypeVar("T_co", covariant=True)
 PIECE = TypeVar("PIECE")
@@ -304,6 +304,10 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         self._log.append(capture(error, self._describe(), current_context()))
 
     def __aiter__(self) -> AsyncIterator[PIECE_co]:
+        return self.read_pieces()
+
+    def read_pieces(self) -> "PieceReader[PIECE_co]":
+        """A reader of its own, from the first piece on. `async for` over the promise makes one too."""
         return PieceReader(self)
 
     async def _settle(self) -> T_co | Failure:
@@ -356,21 +360,32 @@ class PieceReader(Generic[PIECE]):
         return self
 
     async def __anext__(self) -> PIECE:
+        seen = self._seen
+        if seen < len(self._log.items):  # no coroutine for what is there
+            self._seen = seen + 1
+            piece = self._log.items[seen]
+        else:
+            found = await self.next_piece()
+            if found is END:
+                raise StopAsyncIteration
+            piece = found
+        if isinstance(piece, Failure):
+            self._log = ended_log(())  # this reader is through, whatever came after the error
+            self._seen = 0
+            piece.throw()
+        return piece
+
+    async def next_piece(self) -> PIECE | Failure | Literal[Sentinel.END]:
+        """The next piece, an error as a `Failure` that does not count as read by this, or `END`. Waits for it."""
         log = self._log
         seen = self._seen
-        while True:
-            if seen < len(log.items):
-                self._seen = seen + 1
-                piece = log.items[seen]
-                if isinstance(piece, Failure):
-                    self._log = ended_log(())  # this reader is through, whatever came after the error
-                    self._seen = 0
-                    piece.throw()
-                return piece
+        while seen >= len(log.items):
             if log.ended:
-                raise StopAsyncIteration
+                return END
             self._promise._begin_reading()
             await log.wait(seen)
+        self._seen = seen + 1
+        return log.items[seen]
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ moment, whether the loop still turns, and if it does not it sends a second SIGIN
 
 import asyncio
 import contextlib
+import contextvars
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -20,6 +21,19 @@ T = TypeVar("T")
 _PATIENCE: Final = 0.25
 
 
+class _Program:
+    """What one `run` knows about Ctrl+C."""
+
+    __slots__ = ("interrupted", "main_task")
+
+    def __init__(self, main_task: "asyncio.Task[Any] | None") -> None:
+        self.main_task = main_task
+        self.interrupted = False
+
+
+_program: contextvars.ContextVar[_Program | None] = contextvars.ContextVar("miniagents_program", default=None)
+
+
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `main()` in a new event loop until it is done, close the loop, and give the result.
 
@@ -30,13 +44,24 @@ def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return runner.run(_interruptible(main))
 
 
+def interrupted() -> bool:
+    """Whether the task that calls this is the main one of a program under `run`, and Ctrl+C is why it was cancelled."""
+    program = _program.get()
+    return program is not None and program.interrupted and program.main_task is asyncio.current_task()
+
+
 async def _interruptible(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    with _blocking_calls_interrupted():
-        return await main()
+    program = _Program(asyncio.current_task())
+    token = _program.set(program)
+    try:
+        with _blocking_calls_interrupted(program):
+            return await main()
+    finally:
+        _program.reset(token)
 
 
 @contextlib.contextmanager
-def _blocking_calls_interrupted() -> Iterator[None]:
+def _blocking_calls_interrupted(program: _Program) -> Iterator[None]:
     installed = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(installed):
         yield
@@ -44,6 +69,7 @@ def _blocking_calls_interrupted() -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        program.interrupted = True
         # The thread first: the handler of the runner raises when it is called for the second time.
         threading.Thread(target=_interrupt_if_held, args=(loop,), daemon=True).start()
         installed(number, frame)

@@ -1,6 +1,7 @@
 """Sentinels: values that are nothing but themselves."""
 
 import enum
+from typing import Final
 
 
 class Sentinel(enum.Enum):
@@ -8,6 +9,9 @@ class Sentinel(enum.Enum):
 
     UNSET = "UNSET"
     """No value was given. In signatures where `None` is a value of its own."""
+
+    END = "END"
+    """What a reader finds where a stream has ended."""
 
     AWAIT = "AWAIT"
     """In a chain of agents: wait here until everything that was said so far is there."""
@@ -19,6 +23,7 @@ class Sentinel(enum.Enum):
         return self.name
 
 
-UNSET = Sentinel.UNSET
-AWAIT = Sentinel.AWAIT
-CLEAR = Sentinel.CLEAR
+UNSET: Final = Sentinel.UNSET
+END: Final = Sentinel.END
+AWAIT: Final = Sentinel.AWAIT
+CLEAR: Final = Sentinel.CLEAR

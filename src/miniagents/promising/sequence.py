@@ -25,7 +25,7 @@ from miniagents.promising.appender import AppenderState, StreamAppender
 from miniagents.promising.errors import DeadlockError, PromiseCancelledError
 from miniagents.promising.log import Failure, Log
 from miniagents.promising.promise import Producer, Promise, StreamedPromise, closing, ended_log
-from miniagents.promising.sentinels import UNSET, Sentinel
+from miniagents.promising.sentinels import END, UNSET, Sentinel
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -60,11 +60,15 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     def __aiter__(self) -> AsyncIterator[T_co]:
         return RopeReader(self)
 
+    def read_items(self) -> "RopeReader[T_co]":
+        """A reader of its own, from the first item on, whose `next_item()` goes on behind errors."""
+        return RopeReader(self)
+
     async def settle_items(self) -> "list[T_co | Failure]":
         """All items in their order, the errors among them as `Failure`, behind which the walk goes on."""
-        reader: RopeReader[T_co] = RopeReader(self)
+        reader = self.read_items()
         items: list[T_co | Failure] = []
-        while (item := await reader.next_item()) is not _END:
+        while (item := await reader.next_item()) is not END:
             items.append(item)
             if len(items) % _ITEMS_PER_TURN == 0:
                 await asyncio.sleep(0)
@@ -85,9 +89,9 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         return self._result
 
     async def _settle_whole(self) -> WHOLE_co | Failure:
-        reader: RopeReader[T_co] = RopeReader(self)
+        reader = self.read_items()
         items: list[T_co] = []
-        while (item := await reader.next_item()) is not _END:
+        while (item := await reader.next_item()) is not END:
             outcome = await self._settle_item(item)
             if isinstance(outcome, Failure):
                 return outcome
@@ -113,7 +117,6 @@ class _Mark:
 
 
 _PENDING: Final = _Mark()
-_END: Final = _Mark()
 
 
 class RopeReader(Generic[T]):
@@ -133,7 +136,7 @@ class RopeReader(Generic[T]):
 
     async def __anext__(self) -> T:
         item = await self.next_item()
-        if item is _END:
+        if item is END:
             raise StopAsyncIteration
         if isinstance(item, Failure):
             self._stack.clear()
@@ -165,7 +168,7 @@ class RopeReader(Generic[T]):
             elif self._stack:
                 self._sequence, self._index = self._stack.pop()
             else:
-                return _END
+                return END
 
     def wait_point(self) -> Log[Any]:
         """The log whose growth a pending reader waits for, its producer being started."""
@@ -249,7 +252,7 @@ class _Arrival:
                 self._item = self._reader.poll()
                 if self._item is _PENDING:
                     return self._reader.wait_point()
-                if self._item is _END:
+                if self._item is END:
                     self._appender.arrived()
                     return None
             if isinstance(self._item, Promise) and not (self._item._log.items or self._item._log.ended):
