@@ -1,13 +1,14 @@
 """Agents: async functions that are sent messages and reply with messages."""
 
 import asyncio
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from miniagents import InteractionContext, Message, MessageSequencePromise, MiniAgent, MiniAgents, miniagent
-from miniagents.promising import AppenderClosedError, NoActiveContextError
+from miniagents.promising import AppenderClosedError, NoActiveContextError, PromisingContext
 from miniagents.testing.virtual_time import explore, run_virtual
 
 
@@ -114,6 +115,11 @@ def test_wrong_arguments_are_refused_by_the_call() -> None:
         delayed.inquire("x", delay=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="keyword"):
         delayed.inquire("x", None, 1.0, "x")
+    for lost in (lambda: echo.inquire("a", "b"), lambda: echo.initiate_inquiry("hello")):  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="one argument"):
+            lost()
+    with pytest.raises(TypeError, match="InteractionContext"):
+        kwargs_of.inquire(ctx=1)
 
 
 # ---------------------------------------------------------------------- calls
@@ -139,6 +145,33 @@ def test_arguments_reach_the_function_untouched() -> None:
     assert seen == [{"options": {"list": [1, {"a": {2}}], "client": client}, "client": client, "flag": None}]
     assert type(seen[0]["options"]) is dict
     assert seen[0]["client"] is client
+
+
+def test_all_containers_are_copied() -> None:
+    """Containers of other classes, shared ones and such as contain themselves are copied as well."""
+    ring: list[Any] = []
+    ring.append(ring)
+    shared = [1]
+    given: dict[str, Any] = {
+        "ordered": OrderedDict(a=1),
+        "queue": deque([1]),
+        "ring": ring,
+        "twice": (shared, shared),
+    }
+
+    async def scenario() -> dict[str, Any]:
+        seen.clear()
+        async with MiniAgents():
+            kwargs_of.inquire(**given)
+            given["ordered"]["b"] = given["queue"].append("later")
+            shared.append(2)
+        return seen[0]
+
+    got = run_virtual(scenario)
+    assert got["ordered"] == OrderedDict(a=1)
+    assert got["queue"] == deque([1])
+    assert got["ring"][0] is got["ring"] is not ring
+    assert got["twice"] == ([1], [1])
 
 
 def test_an_agent_starts_at_the_next_task_switch_or_when_it_is_read() -> None:
@@ -336,6 +369,32 @@ def test_a_call_can_be_full_duplex() -> None:
         return heard
 
     assert run_virtual(scenario) == ["A", "B", "C", "D"]
+
+
+def test_a_call_opened_in_a_block_inside_an_agent_is_closed_by_that_block() -> None:
+    """A call that an agent opens in a context of its own is finished when that context ends, before the agent does."""
+
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        async with MiniAgents():
+            ctx.reply(echo.initiate_inquiry().send_message("x").reply_sequence(finish_call=False))
+
+    async def scenario() -> Any:
+        async with MiniAgents():
+            return await opener.inquire()
+
+    assert run_virtual(scenario) == (Message("x"),)
+
+
+def test_agents_work_in_a_bare_context() -> None:
+    """Agents and open calls need no more than a `PromisingContext`, which finishes the calls that were left open."""
+
+    async def scenario() -> Any:
+        async with PromisingContext():
+            replies = echo.initiate_inquiry().send_message("x").reply_sequence(finish_call=False)
+        return await replies
+
+    assert run_virtual(scenario) == (Message("x"),)
 
 
 @pytest.mark.parametrize("opened_by", ["an agent", "the block"])

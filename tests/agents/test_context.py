@@ -13,7 +13,7 @@ import pytest
 import miniagents
 from miniagents import ErrorMessage, InteractionContext, Message, MiniAgents, miniagent
 from miniagents.agents import AgentCallNode, AgentReplyNode
-from miniagents.promising import Promise
+from miniagents.promising import Promise, PromisingContext, StreamAppender
 from miniagents.testing.virtual_time import run_virtual
 
 
@@ -395,3 +395,171 @@ def test_nothing_is_made_for_observers_when_nobody_observes() -> None:
 
     run_virtual(scenario, on_step=lambda number, task: steps.add(task.get_name()))
     assert steps == {"main", "ECHO"}
+
+
+# ---------------------------------------------------------------------- what goes wrong on the way of what goes wrong
+
+
+class Odd(Exception):
+    """An exception whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("errors_as_messages", [True, False])
+def test_an_odd_exception_does_not_get_lost(errors_as_messages: bool) -> None:
+    """An exception that cannot even be described is an item of the reply like any other."""
+
+    @miniagent
+    async def odd(ctx: InteractionContext) -> None:
+        ctx.reply("before")
+        raise Odd
+
+    said, error = run_virtual(lambda: MiniAgents(errors_as_messages=errors_as_messages).arun(odd.inquire().settled()))
+    assert said == Message("before")
+    assert error == ErrorMessage(text="Odd", error_type="Odd") if errors_as_messages else isinstance(error, Odd)
+
+
+@pytest.mark.parametrize("leaving_by", [ValueError, TimeoutError])
+def test_what_ends_programs_is_raised_also_beside_another_error(leaving_by: type[Exception]) -> None:
+    """An unread `SystemExit` is not hidden by the exception by which the block is left."""
+
+    @miniagent
+    async def quitter(ctx: InteractionContext) -> None:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        async with MiniAgents():
+            quitter.inquire()
+            await asyncio.sleep(1)
+            raise leaving_by
+
+    with pytest.raises(SystemExit) as caught:
+        run_virtual(main)
+    assert caught.value.code == 3
+    assert isinstance(caught.value.__context__, leaving_by)
+
+
+async def test_an_error_that_was_read_once_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that ends several streams at once is one error: read in one of them, it is not reported for the others."""
+    async with MiniAgents():
+        with pytest.raises(ValueError, match="of the agent"):
+            await miniagents.split_messages(failing.inquire())
+    assert not caplog.records
+
+
+def test_a_second_cancellation_does_not_leave_tasks_behind() -> None:
+    """A block that is cancelled again while it waits for its agents to clean up still waits for them."""
+    cleaned_up = []
+
+    @miniagent
+    async def careful(ctx: InteractionContext) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(10)
+            cleaned_up.append(asyncio.get_running_loop().time())
+
+    async def block() -> None:
+        async with MiniAgents():
+            careful.inquire()
+            await asyncio.sleep(1000)
+
+    async def main() -> None:
+        task = asyncio.create_task(block())
+        for _ in range(3):
+            await asyncio.sleep(1)
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    run_virtual(main)
+    assert cleaned_up == [11.0]
+
+
+def test_observing_starts_nothing_and_delays_nothing() -> None:
+    """Handlers do not start what is lazy, and what nobody ever starts does not keep the context from ending."""
+    resolved: list[Any] = []
+    started: list[str] = []
+
+    async def handler(promise: Any, outcome: Any) -> None:
+        resolved.append(outcome)
+
+    async def streamer(metadata: dict[str, Any]) -> Any:
+        started.append("started")
+        yield "token"
+
+    async def scenario() -> None:
+        async with MiniAgents(on_promise_resolved=handler):
+            unread = echo.inquire(Message.promise(streamer, start_asap=False))
+            await asyncio.sleep(10)
+            assert not started
+            assert isinstance(unread, miniagents.MessageSequencePromise)
+            read = echo.inquire(Message.promise(streamer, start_asap=False))
+            await read
+            StreamAppender[str]().open()
+        assert started == ["started"]
+        assert (Message("token"),) in resolved
+
+    run_virtual(scenario)
+
+
+async def test_messages_of_a_bare_context_inside_are_persisted() -> None:
+    """A message that is resolved in a bare `PromisingContext` inside is written down by the handlers around it."""
+    persisted: list[Any] = []
+
+    async def persist(promise: Any, message: Message) -> None:
+        persisted.append(message)
+
+    async with MiniAgents(on_persist_message=persist), PromisingContext():
+        _ = Message("inside").as_promise
+    assert persisted == [Message("inside")]
+
+
+async def test_a_task_that_outlives_its_context_can_still_make_messages() -> None:
+    """After its context has ended a task lives in the one around it, or in none; whole messages need none."""
+    outlived = asyncio.Event()
+
+    async def outliving() -> str:
+        await outlived.wait()
+        return str(await Message("x").as_promise)
+
+    async with MiniAgents(on_promise_resolved=nothing):
+        task = asyncio.create_task(outliving())
+    outlived.set()
+    assert await task == "x"
+
+
+async def nothing(promise: Any, outcome: Any) -> None: ...
+
+
+async def test_a_failed_call_leaves_no_reference_cycles() -> None:
+    """An agent or a stream that fails is freed by reference counting as well, with the error and its traceback."""
+    import gc
+
+    async def breaking(metadata: dict[str, Any]) -> Any:
+        yield "x"
+        raise ConnectionError
+
+    @miniagent
+    async def failing_stream(ctx: InteractionContext) -> None:
+        ctx.reply(Message.promise(breaking))
+
+    async def fail(agent: Any) -> None:
+        try:
+            await agent.inquire()
+        except (ValueError, ConnectionError):
+            pass
+
+    async with MiniAgents() as context:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                await fail(failing)
+                await fail(failing_stream)
+            context._unread.report()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()

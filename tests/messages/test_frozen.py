@@ -214,3 +214,50 @@ def test_a_frozen_is_read_like_an_object_and_like_a_mapping() -> None:
         frozen.b  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(KeyError):
         frozen["b"]
+
+
+def test_models_in_declared_fields_are_frozen_too() -> None:
+    """A model that could be changed becomes `Frozen` in a declared field; one that is declared frozen stays itself."""
+
+    class Loose(BaseModel):
+        x: list[int]
+
+    class Firm(BaseModel, frozen=True):
+        x: int
+
+    class Holder(Message):
+        loose: Loose
+        firm: Firm
+
+    message = Holder(loose=Loose(x=[1]), firm=Firm(x=2))
+    assert message.loose == Frozen(x=(1,))
+    assert type(message.firm) is Firm
+    with pytest.raises(ValidationError):
+        message.loose.x = [2]
+    assert Holder.model_validate_json(message.model_dump_json()) == message
+
+
+def test_what_is_nested_too_deeply_is_refused_also_when_it_was_built_up() -> None:
+    """The depth counts through messages inside messages, so that no walk over one can exceed the stack."""
+    message = Message("innermost")
+    for _ in range(99):
+        message = Message("outer", inner=message)
+    assert len(message.hash_key) == 64
+    assert len(list(message.sub_messages())) == 99
+    assert message == Message.model_copy(message)
+    assert message.model_dump_json()
+    with pytest.raises(ValueError, match="100 levels"):
+        Message("too deep", inner=[message])
+
+
+def test_the_hash_of_equal_objects_is_equal_and_of_others_mostly_not() -> None:
+    """Hashes agree with equality, and tell apart what differs in undeclared fields, so that sets stay quick."""
+    assert hash(Message("x", a=1)) == hash(Message("x", a=True))
+    assert len({hash(Frozen(a=number)) for number in range(1000)}) > 990
+    assert len({Message(a=number) for number in range(1000)}) == 1000
+
+
+def test_what_is_computed_cannot_be_set() -> None:
+    """The cached key cannot be forged from outside."""
+    with pytest.raises(AttributeError, match="frozen"):
+        Message("x")._hash_key = "forged"  # type: ignore[misc]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from miniagents import ErrorMessage, Message, MessagePromise, MiniAgents
+from miniagents import ErrorMessage, Frozen, Message, MessagePromise, MiniAgents
 from miniagents.promising import PromisingContext, StreamAppender, UnresolvedPromiseError
 from miniagents.testing.virtual_time import run_virtual
 
@@ -221,3 +221,40 @@ async def test_tokens_may_be_appended() -> None:
     with appender:
         appender.append("a").append("b")
     assert await promise == Message("ab", role="user")
+
+
+async def test_metadata_of_a_stream_is_checked_and_frozen_at_once() -> None:
+    """Metadata that cannot be frozen, or a text beside the streamer, is refused by the call; later changes are not seen."""
+    tags = ["a"]
+    promise = Message.promise(three_tokens, tags=tags, cls=1, self=2)
+    tags.append("later")
+    assert promise.preliminary_metadata == Frozen(tags=("a",), cls=1, self=2)
+    with pytest.raises(TypeError, match="object"):
+        Message.promise(three_tokens, tags=object())
+    with pytest.raises(TypeError, match="streamer"):
+        Message.promise(three_tokens, text="x")
+
+
+async def test_appended_tokens_are_checked_where_they_are_appended() -> None:
+    """A token that is no `str` is refused by `append`, and by `Message.promise` if it is there already."""
+    appender: StreamAppender[Any] = StreamAppender()
+    promise = Message.promise(appender)
+    with appender:
+        appender.append("x")
+        with pytest.raises(TypeError, match="5"):
+            appender.append(5)
+    assert str(await promise) == "x"
+    with pytest.raises(TypeError, match="5"):
+        Message.promise(StreamAppender().open().append(5))
+
+
+def test_a_message_that_cannot_be_made_may_arrive_as_a_message_too() -> None:
+    """With `errors_as_messages` a streamed message that lacks a declared field at its end is an `ErrorMessage`."""
+
+    async def scenario() -> Message:
+        async with MiniAgents(errors_as_messages=True):
+            return await Titled.promise(three_tokens)
+
+    message = run_virtual(scenario)
+    assert isinstance(message, ErrorMessage)
+    assert message.error_type == "ValidationError"

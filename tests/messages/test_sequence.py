@@ -1,6 +1,7 @@
 """Sequences of messages: what can be sent, and what becomes of it."""
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -58,6 +59,19 @@ def test_everything_that_can_be_sent() -> None:
     assert run_virtual(scenario) == [
         *("text", "dict", '{"x": 1}', "message", "promise", "seq1", "seq2", "deep", "g1", "g2", "a1", "a2", "last")
     ]
+
+
+class Mood(enum.StrEnum):
+    GOOD = "good"
+
+
+class OldMood(str, enum.Enum):  # noqa: UP042 (what people wrote before `StrEnum`)
+    BAD = "bad"
+
+
+async def test_a_member_of_an_enum_is_its_text() -> None:
+    """A `str` of another class is sent as the text that it is, not as the name that it shows."""
+    assert await texts_of([Mood.GOOD, OldMood.BAD]) == ["good", "bad"]
 
 
 async def test_nothing_is_an_empty_sequence() -> None:

@@ -238,7 +238,7 @@ async def test_generator_exit_is_never_stored() -> None:
             await Promise(resolver)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, StopAsyncIteration, MemoryError, RecursionError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, RecursionError])
 def test_errors_of_every_kind_reach_the_reader(error: type[BaseException]) -> None:
     """Whatever the resolver raises, also what ends programs, is raised where the promise is read, and nothing hangs."""
 
@@ -254,6 +254,29 @@ def test_errors_of_every_kind_reach_the_reader(error: type[BaseException]) -> No
         raise AssertionError("nothing was raised")
 
     assert isinstance(run_virtual(main), error)
+
+
+@pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration])
+def test_what_ends_iterators_does_not_look_like_the_end_of_a_stream(error: type[Exception]) -> None:
+    """A `StopAsyncIteration` that a producer raises is an error for its readers, not the end of what it had to say."""
+
+    async def streamer(promise: StreamedPromise[Any, Any]) -> AsyncIterator[str]:
+        yield "said"
+        raise error
+
+    async def resolver(promise: Promise[Any]) -> str:
+        raise error
+
+    async def main() -> None:
+        async with PromisingContext():
+            reader = aiter(StreamedPromise[str, Any](streamer))
+            assert await anext(reader) == "said"
+            with pytest.raises(RuntimeError, match="raised"):
+                await anext(reader)
+            with pytest.raises(RuntimeError, match="raised"):
+                await Promise(resolver)
+
+    run_virtual(main)
 
 
 async def test_a_prefilled_promise_needs_no_context() -> None:

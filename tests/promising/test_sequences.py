@@ -129,6 +129,31 @@ async def test_a_rope_of_nothing_but_itself_is_an_error() -> None:
         await promises[0]
 
 
+def test_many_empty_sequences_do_not_hold_the_loop() -> None:
+    """A reader that finds only empty sequences lets other tasks have their turn."""
+
+    async def scenario() -> int:
+        empty: SequenceAppender[Any] = SequenceAppender()
+        empty.begin().close()
+        rope: SequenceAppender[Any] = SequenceAppender()
+        with rope:
+            for _ in range(10_000):
+                rope.append(SequencePromise(empty))
+        reading = asyncio.create_task(_read(SequencePromise(rope)))
+        turns = 0
+        while not reading.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert await reading == ()
+        return turns
+
+    assert run_virtual(scenario) >= 5
+
+
+async def _read(rope: SequencePromise[Any, Any]) -> Any:
+    return await rope
+
+
 async def test_the_same_sequence_may_stand_in_many_places() -> None:
     """A sequence that is forwarded twice is read twice."""
     inner: SequenceAppender[Any] = SequenceAppender()

@@ -111,6 +111,61 @@ def test_an_error_among_the_pieces_is_raised_at_its_place(position: int, how: st
     run_virtual(scenario)
 
 
+def test_a_stream_is_over_at_an_error_that_was_given_as_a_piece() -> None:
+    """Behind an error nothing is read any more: the streamer is closed, and nobody waits for it."""
+    closed = []
+
+    async def streamer(promise: StreamedPromise[Any, Any]) -> AsyncIterator[Any]:
+        try:
+            yield ValueError("here")
+            await asyncio.sleep(1000)
+        finally:
+            closed.append(True)
+
+    async def scenario() -> float:
+        async with PromisingContext():
+            with pytest.raises(ValueError, match="here"):
+                await StreamedPromise[Any, Any](streamer)
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == 0.0
+    assert closed == [True]
+
+
+def test_a_long_stream_does_not_hold_the_loop() -> None:
+    """A streamer that never waits lets other tasks have their turn between portions of its pieces."""
+
+    async def streamer(promise: StreamedPromise[Any, Any]) -> AsyncIterator[int]:
+        for number in range(10_000):
+            yield number
+
+    async def scenario() -> int:
+        async with PromisingContext():
+            promise = StreamedPromise[int, Any](streamer)
+            turns = 0
+            while not promise.resolved:
+                await asyncio.sleep(0)
+                turns += 1
+            return turns
+
+    assert run_virtual(scenario) >= 5
+
+
+async def test_a_resolver_is_told_of_and_asked_whoever_looks_on() -> None:
+    """A stream with prefilled pieces and a resolver has the resolver's whole, for readers and handlers alike."""
+    heard: list[Any] = []
+
+    async def handler(promise: Any, outcome: Any) -> None:
+        heard.append(outcome)
+
+    async def resolver(promise: StreamedPromise[Any, Any]) -> str:
+        return "whole"
+
+    async with PromisingContext(on_promise_resolved=handler):
+        assert await StreamedPromise(None, resolver, [1, 2]) == "whole"
+    assert heard == ["whole"]
+
+
 def test_breaking_off_leaves_the_stream_to_the_others() -> None:
     """A reader that breaks off, or raises, changes nothing for the producer and for the readers beside it."""
 

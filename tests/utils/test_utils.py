@@ -277,3 +277,31 @@ def test_a_dialog_ends_also_where_errors_are_messages() -> None:
     heard: list[list[str]] = []
     run_virtual(lambda: MiniAgents(errors_as_messages=True).arun(adialog_loop(counting_user(1, heard), assistant)))
     assert len(heard) == 2
+
+
+def test_a_ring_that_never_waits_does_not_hold_the_loop() -> None:
+    """A chain in which everything is there at once can be stopped from outside."""
+
+    async def main() -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await achain_loop([lambda messages: "x", AWAIT])
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main) == 0.0
+
+
+def test_a_long_text_is_split_in_portions() -> None:
+    """Splitting one big token lets other tasks have their turn."""
+
+    async def main() -> int:
+        async with MiniAgents() as context:
+            parts = context.start_asap(split_messages("a\n\n" * 5000))
+            turns = 0
+            while not parts.done():
+                await asyncio.sleep(0)
+                turns += 1
+            assert len(await parts) == 5000
+            return turns
+
+    assert run_virtual(main) >= 10

@@ -1,28 +1,21 @@
 """`MiniAgent`: an async function that is sent messages and replies with messages."""
 
+import copy
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, overload, runtime_checkable
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, overload
 
 from miniagents.agents.call import AgentCall
 from miniagents.agents.interaction import InteractionContext, current_interaction
 from miniagents.messages import MessageAppender, MessageSequence, MessageSequencePromise, MessageType
-from miniagents.promising.context import current_context
+from miniagents.promising.context import PromisingContext, current_context
 
 P = ParamSpec("P")
 
-_RESERVED_PARAMETERS = ("messages", "start_asap")
-
-
-@runtime_checkable
-class OpenCalls(Protocol):
-    """Who has opened calls, and finishes those that are still open when it ends: an agent or a context."""
-
-    def watch_call(self, call: AgentCall) -> None:
-        """Remember an open call."""
-
-    def forget_call(self, call: AgentCall) -> None:
-        """The call was finished."""
+_RESERVED_PARAMETERS: Final = ("messages", "start_asap")
+_CONTAINERS: Final = frozenset((dict, list, set, tuple))
+_CONTAINER_CLASSES: Final = (dict, list, set, deque)
 
 
 class MiniAgent(Generic[P]):
@@ -34,9 +27,11 @@ class MiniAgent(Generic[P]):
     def __init__(
         self,
         function: Callable[Concatenate[InteractionContext, P], Awaitable[None]],
+        /,
         *,
         alias: str | None = None,
         description: str | None = None,
+        per_dialog: Mapping[str, Callable[[], Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         name = _name_of(function)
@@ -49,13 +44,14 @@ class MiniAgent(Generic[P]):
         self.description = description.replace("{AGENT_ALIAS}", self.alias)
         self._parameters = parameters
         self._kwargs = {name: snapshot(value) for name, value in kwargs.items()}
-        self._parameters.check_names(self.alias, self._kwargs)
+        self._per_dialog = dict(per_dialog or {})
+        self._parameters.check_names(self.alias, {**self._kwargs, **self._per_dialog})
         self.__name__ = name
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
     def inquire(
-        self, messages: MessageType = None, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs
+        self, /, messages: MessageType = None, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs
     ) -> MessageSequencePromise:
         """Call the agent with `messages` and get its replies, a sequence that is still growing. Never waits.
 
@@ -80,7 +76,7 @@ class MiniAgent(Generic[P]):
         """
         return self._call(MessageSequence.turn_into_sequence_promise(messages), start_asap, args, kwargs)
 
-    def initiate_inquiry(self, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs) -> AgentCall:
+    def initiate_inquiry(self, /, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs) -> AgentCall:
         """Call the agent and keep the call open, to send it messages one by one. Otherwise like `inquire`."""
         sequence = MessageSequence()
         appender: MessageAppender = sequence.message_appender.begin()
@@ -90,22 +86,32 @@ class MiniAgent(Generic[P]):
     def _call(
         self, messages: MessageSequencePromise, start_asap: bool | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> MessageSequencePromise:
-        if args:
-            raise TypeError(f"{self.alias} takes its arguments by keyword only, after the messages.")
+        if args or start_asap not in (None, True, False):  # `start_asap` is second only because P.args must come after
+            raise TypeError(f"{self.alias} is sent one argument, a list if need be; all others are given by keyword.")
         merged = (
             {**self._kwargs, **{name: snapshot(value) for name, value in kwargs.items()}} if kwargs else self._kwargs
         )
         self._parameters.check_call(self.alias, merged)
         return InteractionContext(self, messages).start_reply(self.function, merged, start_asap)
 
-    def fork(self, alias: str | None = None, description: str | None = None, **kwargs: Any) -> "MiniAgent[...]":
+    def fork(self, /, alias: str | None = None, description: str | None = None, **kwargs: Any) -> "MiniAgent[...]":
         """An agent with the same function and these keyword arguments as presets. Later presets win. Needs no context."""
         return MiniAgent(
             self.function,
             alias=self.alias if alias is None else alias,
             description=self._description_template if description is None else description,
+            per_dialog=self._per_dialog,
             **{**self._kwargs, **kwargs},
         )
+
+    def for_dialog(self) -> "MiniAgent[...]":
+        """This agent for the length of one dialog: a fork with the presets that `per_dialog` makes, if any are missing.
+
+        `achain_loop` and `adialog_loop` call it once for each of their agents. A preset that is there, and not `None`,
+        stays.
+        """
+        made = {name: make() for name, make in self._per_dialog.items() if self._kwargs.get(name) is None}
+        return self.fork(**made) if made else self
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Refused: the most likely slip with agents deserves an answer that says what to write instead."""
@@ -128,7 +134,13 @@ def miniagent(function: Callable[Concatenate[InteractionContext, P], Awaitable[N
 
 
 @overload
-def miniagent(*, alias: str | None = None, description: str | None = None, **kwargs: Any) -> AgentDecorator: ...
+def miniagent(
+    *,
+    alias: str | None = None,
+    description: str | None = None,
+    per_dialog: Mapping[str, Callable[[], Any]] | None = None,
+    **kwargs: Any,
+) -> AgentDecorator: ...
 
 
 def miniagent(
@@ -137,12 +149,16 @@ def miniagent(
     *,
     alias: str | None = None,
     description: str | None = None,
+    per_dialog: Mapping[str, Callable[[], Any]] | None = None,
     **kwargs: Any,
 ) -> Any:
     """Make an agent of an async function whose first parameter is an `InteractionContext`.
 
     - `alias`: the name of the agent, by default the function's in upper case.
     - `description`: what it is for, by default the docstring with white space folded.
+    - `per_dialog`: what the agent keeps while a dialog lasts, as makers by parameter name, such as
+      `{"chat_history": InMemoryChatHistory}`. A loop makes these presets once and gives them to each of its calls, so
+      two dialogs share nothing. Outside a loop nothing is made: the function sees its own default.
     - all other keyword arguments are presets for the function, as with `fork`.
 
     Raises `TypeError` for a function that is not async.
@@ -156,29 +172,44 @@ def miniagent(
     """
 
     def decorate(function: Callable[..., Awaitable[None]]) -> MiniAgent[...]:
-        return MiniAgent(function, alias=alias, description=description, **kwargs)
+        return MiniAgent(function, alias=alias, description=description, per_dialog=per_dialog, **kwargs)
 
     return decorate if function is None else decorate(function)
 
 
 def snapshot(value: Any) -> Any:
     """`value`, with the lists, dicts, sets and tuples in it copied and everything else as it is."""
+    try:
+        return _snapshot(value, {})
+    except RecursionError:
+        raise ValueError("An argument is nested too deeply to be copied.") from None
+
+
+def _snapshot(value: Any, copies: dict[int, Any]) -> Any:
     kind = type(value)
-    if kind is list:
-        return [snapshot(item) for item in value]
-    if kind is dict:
-        return {key: snapshot(item) for key, item in value.items()}
+    if kind not in _CONTAINERS:
+        return copy.copy(value) if isinstance(value, _CONTAINER_CLASSES) else value
+    if id(value) in copies:  # twice in the argument, or inside itself
+        return copies[id(value)]
+    if kind is tuple:
+        return tuple(_snapshot(item, copies) for item in value)
     if kind is set:
         return set(value)
-    if kind is tuple:
-        return tuple(snapshot(item) for item in value)
-    return value
+    if kind is list:
+        copied_list: list[Any] = []
+        copies[id(value)] = copied_list
+        copied_list.extend(_snapshot(item, copies) for item in value)
+        return copied_list
+    copied_dict: dict[Any, Any] = {}
+    copies[id(value)] = copied_dict
+    copied_dict.update((key, _snapshot(item, copies)) for key, item in value.items())
+    return copied_dict
 
 
 class _Parameters:
     """The keyword parameters of an agent function, to check calls without the cost of binding a signature."""
 
-    __slots__ = ("names", "required", "takes_any")
+    __slots__ = ("first", "names", "required", "takes_any")
 
     def __init__(self, name: str, function: Any) -> None:
         if inspect.isasyncgenfunction(function):
@@ -188,6 +219,7 @@ class _Parameters:
         parameters = list(inspect.signature(function).parameters.values())
         if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
             raise TypeError(f"{name} has no place for its InteractionContext: write `async def {name}(ctx, ...)`.")
+        self.first = parameters[0].name
         self.takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
         named = [
             parameter
@@ -202,6 +234,8 @@ class _Parameters:
 
     def check_names(self, alias: str, kwargs: dict[str, Any]) -> None:
         """Raise `TypeError` for a name that the function does not take."""
+        if self.takes_any and self.first in kwargs:
+            raise TypeError(f"{alias} takes no argument `{self.first}`: that is its InteractionContext.")
         if not self.takes_any and not kwargs.keys() <= self.names:
             unknown = ", ".join(f"`{name}`" for name in kwargs if name not in self.names)
             known = ", ".join(sorted(self.names)) or "none"
@@ -222,9 +256,8 @@ def _name_of(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def _opener() -> OpenCalls | None:
+def _opener() -> InteractionContext | PromisingContext | None:
+    """Who has to finish a call that is opened here: the agent that is running, unless it is inside a block of its own."""
+    context = current_context()
     interaction = current_interaction()
-    if interaction is not None:
-        return interaction
-    context: object = current_context()
-    return context if isinstance(context, OpenCalls) else None
+    return interaction if interaction is not None and interaction.is_running_in(context) else context

@@ -1,11 +1,19 @@
 """Calls that stay open: an agent that is sent messages while its replies are read."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
+from miniagents.promising.context import Finishable
 
-if TYPE_CHECKING:
-    from miniagents.agents.agent import OpenCalls
+
+class Opener(Protocol):
+    """Who opens calls, and finishes those that are still open when it ends: an agent or a context."""
+
+    def watch_unfinished(self, item: Finishable) -> None:
+        """Remember an open call."""
+
+    def forget_unfinished(self, item: Finishable) -> None:
+        """The call was finished."""
 
 
 class AgentCall:
@@ -17,12 +25,12 @@ class AgentCall:
 
     __slots__ = ("__weakref__", "_appender", "_opener", "_replies")
 
-    def __init__(self, appender: MessageAppender, replies: MessageSequencePromise, opener: "OpenCalls | None") -> None:
+    def __init__(self, appender: MessageAppender, replies: MessageSequencePromise, opener: Opener | None) -> None:
         self._appender = appender
         self._replies = replies
         self._opener = opener
         if opener is not None:
-            opener.watch_call(self)
+            opener.watch_unfinished(self)
 
     def send_message(self, messages: MessageType) -> "AgentCall":
         """Send messages, at once and in order. Returns the call. Never waits.
@@ -42,5 +50,5 @@ class AgentCall:
         """Tell the agent that nothing more will be sent. A second call changes nothing."""
         self._appender.close()
         if self._opener is not None:
-            self._opener.forget_call(self)
+            self._opener.forget_unfinished(self)
             self._opener = None

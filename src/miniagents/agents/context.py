@@ -1,11 +1,11 @@
 """`MiniAgents`: the context in which agents live."""
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from miniagents.agents.call import AgentCall
 from miniagents.messages import MessageContext, PersistMessageHandler
 from miniagents.promising.context import PromiseResolvedHandler
 from miniagents.promising.runner import run as run_in_new_loop
@@ -56,7 +56,6 @@ class MiniAgents(MessageContext):
             **options,
         )
         self.stream_llm_tokens_by_default = stream_llm_tokens_by_default
-        self._open_calls: dict[AgentCall, None] = {}
 
     def run(self, awaitable: Awaitable[T]) -> T:
         """Run `awaitable` (a coroutine, or the replies of an agent) in this context and give its result. Blocks.
@@ -69,29 +68,14 @@ class MiniAgents(MessageContext):
             asyncio.get_running_loop()
         except RuntimeError:
             return run_in_new_loop(lambda: self.arun(awaitable))
-        if inspect.iscoroutine(awaitable):
-            awaitable.close()
+        _close(awaitable)
         raise RuntimeError("An event loop is running already: use `await MiniAgents().arun(...)` here.")
 
     async def arun(self, awaitable: Awaitable[T]) -> T:
         """Await `awaitable` in this context, wait for everything that was started, and give the result."""
-        async with self:
-            return await awaitable
-
-    # ------------------------------------------------------------------ what ends with the context
-
-    def watch_call(self, call: AgentCall) -> None:
-        """Remember a call that was opened in the block of this context, not by an agent."""
-        self._open_calls[call] = None
-
-    def forget_call(self, call: AgentCall) -> None:
-        """`call` was finished."""
-        self._open_calls.pop(call, None)
-
-    async def _finish(self) -> None:
-        for call in list(self._open_calls):
-            call.finish()
-        await super()._finish()
+        with _closed_on_failure(awaitable):
+            async with self:
+                return await awaitable
 
 
 def _check_awaitable(value: object) -> None:
@@ -109,4 +93,20 @@ def run(awaitable: Awaitable[T], **options: Any) -> T:
     >>> print(run(main()))
     Hello world
     """
-    return MiniAgents(**options).run(awaitable)
+    with _closed_on_failure(awaitable):
+        return MiniAgents(**options).run(awaitable)
+
+
+@contextlib.contextmanager
+def _closed_on_failure(awaitable: object) -> Iterator[None]:
+    """Close a coroutine that was not even started, or Python warns about it beside the error that says why."""
+    try:
+        yield
+    except BaseException:
+        _close(awaitable)
+        raise
+
+
+def _close(awaitable: object) -> None:
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()

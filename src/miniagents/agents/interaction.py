@@ -1,17 +1,17 @@
 """What an agent is handed when it is called: its input, its reply, and its place in the call tree."""
 
+import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from miniagents.agents.nodes import observe_call
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
-from miniagents.promising.context import current_context
+from miniagents.promising.context import Finishable, PromisingContext, current_context
 from miniagents.promising.errors import NoActiveContextError
 
 if TYPE_CHECKING:  # an agent makes interactions and calls; an interaction only names them
     from miniagents.agents.agent import MiniAgent
-    from miniagents.agents.call import AgentCall
 
 # A trace of ten thousand agents would bury the error that it explains.
 _TRACE_SHOWN = 20
@@ -29,14 +29,16 @@ class InteractionContext:
     - `this_agent`: the agent itself, with the keyword arguments it was forked with.
     """
 
-    __slots__ = ("__weakref__", "_appender", "_open_calls", "_parent", "message_promises", "this_agent")
+    __slots__ = ("__weakref__", "_appender", "_context", "_parent", "_unfinished", "message_promises", "this_agent")
 
     def __init__(self, agent: "MiniAgent[...]", message_promises: MessageSequencePromise) -> None:
         self.this_agent = agent
         self.message_promises = message_promises
         self._appender = MessageAppender()
         self._parent = _current_interaction.get()
-        self._open_calls: dict[AgentCall, None] | None = None
+        self._context: PromisingContext | None = None
+        """The context in which the agent runs, while it does."""
+        self._unfinished: dict[Finishable, None] | None = None
 
     @staticmethod
     def get_current() -> "InteractionContext":
@@ -82,20 +84,29 @@ class InteractionContext:
     ) -> None:
         """Run the agent. The body of the task of the call; whatever happens, the reply gets its end."""
         _current_interaction.set(self)
-        context = current_context()
+        self._context = context = current_context()
         if context is not None and context.has_observers:
             observe_call(context, self.this_agent.alias, self.message_promises, replies)
+        del replies  # see below
+        appender = self._appender
         try:
             await function(self, **kwargs)
         except BaseException as error:
-            self._note_trace(error)
-            self._appender.fail(error, self.this_agent.alias)
+            with contextlib.suppress(Exception):  # an odd exception class must not get its own error lost
+                self._note_trace(error)
+            appender.fail(error, self.this_agent.alias)
+            # The traceback keeps the frames of this method and of the agent, which both lead here. From here nothing
+            # must lead on to the log, or the error that is in it would be kept alive by itself.
+            self._appender = MessageAppender()
             if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
                 raise
         finally:
-            for call in list(self._open_calls or ()):
-                call.finish()
+            self._context = None
+            for unfinished in list(self._unfinished or ()):
+                unfinished.finish()
             self._appender.close()
+            appender.close()
+            del appender
 
     def start_reply(
         self, function: Callable[..., Awaitable[None]], kwargs: Mapping[str, Any], start_asap: bool | None
@@ -117,16 +128,20 @@ class InteractionContext:
         shown = [agent.alias for agent in trace[:_TRACE_SHOWN]]
         error.add_note(_TRACE_NOTE + " <- ".join(shown + ["..."] * (len(trace) > _TRACE_SHOWN)))
 
-    def watch_call(self, call: "AgentCall") -> None:
-        """Remember a call that this agent has opened and must finish."""
-        if self._open_calls is None:
-            self._open_calls = {}
-        self._open_calls[call] = None
+    def is_running_in(self, context: PromisingContext | None) -> bool:
+        """Whether the agent is at work, and `context` is the one that it was started in."""
+        return self._context is not None and self._context is context
 
-    def forget_call(self, call: "AgentCall") -> None:
-        """`call` was finished."""
-        if self._open_calls is not None:
-            self._open_calls.pop(call, None)
+    def watch_unfinished(self, item: Finishable) -> None:
+        """Remember a call that this agent has opened and must finish."""
+        if self._unfinished is None:
+            self._unfinished = {}
+        self._unfinished[item] = None
+
+    def forget_unfinished(self, item: Finishable) -> None:
+        """The call was finished."""
+        if self._unfinished is not None:
+            self._unfinished.pop(item, None)
 
     def __repr__(self) -> str:
         return f"<InteractionContext of {self.this_agent.alias}>"

@@ -27,25 +27,24 @@ def observe_call(
     context: PromisingContext, alias: str, messages: MessageSequencePromise, replies: MessageSequencePromise
 ) -> None:
     """Show the call, and later its reply, to the observers of `context` as resolved promises of messages."""
-    context.spawn(_observe(alias, messages, replies), name="observer")
 
+    async def observe() -> None:
+        sent, _ = await outcomes(messages)
+        call = AgentCallNode(agent_alias=alias, messages=sent)
+        _show(call)
+        said, errors = await outcomes(replies)
+        _show(AgentReplyNode(agent_alias=alias, call=call, messages=said, errors=errors))
 
-async def _observe(alias: str, messages: MessageSequencePromise, replies: MessageSequencePromise) -> None:
-    sent, _ = await _outcomes(messages)
-    call = AgentCallNode(agent_alias=alias, messages=sent)
-    _show(call)
-    said, errors = await _outcomes(replies)
-    _show(AgentReplyNode(agent_alias=alias, call=call, messages=said, errors=errors))
+    async def outcomes(sequence: MessageSequencePromise) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+        found = await sequence.outcomes(context.observing)
+        return (
+            tuple(outcome for outcome in found if isinstance(outcome, Message)),
+            tuple(type(outcome.exception).__name__ for outcome in found if not isinstance(outcome, Message)),
+        )
+
+    context.observe(observe())
 
 
 def _show(node: Message) -> None:
     # The making of a resolved promise in an observed context is what observers are told of.
     _ = node.as_promise
-
-
-async def _outcomes(sequence: MessageSequencePromise) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-    outcomes = await sequence.outcomes()
-    return (
-        tuple(outcome for outcome in outcomes if isinstance(outcome, Message)),
-        tuple(type(outcome.exception).__name__ for outcome in outcomes if not isinstance(outcome, Message)),
-    )

@@ -18,8 +18,9 @@ class MessageContext(PromisingContext):
     """A `PromisingContext` that knows about messages.
 
     - `on_persist_message`: an async callable `(promise, message)`, or several, called for each message that is
-      resolved in this context or in one inside it: the messages inside it first, each message object once. If a handler
-      raises, that is logged and the message does not count as persisted. Also a decorator: `@context.on_persist_message`.
+      resolved in this context or in one inside it: the messages inside it first, each message object once. If a
+      handler raises, that is logged and the message does not count as persisted. Also a decorator,
+      `@context.on_persist_message`.
     - `errors_as_messages`: errors arrive as `ErrorMessage`s instead of being raised where they are read.
     """
 
@@ -45,15 +46,13 @@ class MessageContext(PromisingContext):
     def _observes(self) -> bool:
         return bool(self._persist_handlers) or super()._observes()
 
-    def message_resolved(self, promise: "MessagePromise", message: "Message") -> None:
-        """Have `message` written down by the handlers of this context and of those around it."""
-        context: PromisingContext | None = self
-        while context is not None:
-            if isinstance(context, MessageContext) and context._persist_handlers:
-                self.spawn(self._run_handler(functools.partial(context._persist, promise, message)), name="persist")
-            context = context.parent
+    @property
+    def persists(self) -> bool:
+        """Whether anybody writes messages down here."""
+        return bool(self._persist_handlers)
 
-    async def _persist(self, promise: "MessagePromise", message: "Message") -> None:
+    async def persist(self, promise: "MessagePromise", message: "Message") -> None:
+        """Have the handlers write down `message`, after those inside it, unless they have done so already."""
         for sub_message in message.sub_messages():
             await self._persist_once(sub_message.as_promise, sub_message)
         await self._persist_once(promise, message)
@@ -76,3 +75,12 @@ class MessageContext(PromisingContext):
         finally:
             # Before that line nothing counts as persisted: a message that failed is tried again when it comes again.
             del self._being_persisted[id(message)]
+
+
+def message_resolved(context: PromisingContext, promise: "MessagePromise", message: "Message") -> None:
+    """Have `message`, resolved in `context`, written down by the handlers there and in the contexts around it."""
+    around: PromisingContext | None = context
+    while around is not None:
+        if isinstance(around, MessageContext) and around.persists:
+            context.run_handler(functools.partial(around.persist, promise, message))
+        around = around.parent

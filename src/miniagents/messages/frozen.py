@@ -25,7 +25,8 @@ class Frozen(BaseModel):
     Values are plain data (str, int, finite float, bool, None), other `Frozen`s, and lists, tuples and dicts of these,
     nested at most 100 deep; pydantic models given as values become `Frozen`. Anything else raises a `TypeError`, a
     number that JSON does not have a `ValueError`, and a value that does not fit a declared field pydantic's
-    `ValidationError`. Declared fields may have any type that pydantic knows; the containers in them are frozen too.
+    `ValidationError`. Declared fields may have other types that pydantic knows; in them, too, containers are frozen,
+    and models that are not frozen become `Frozen`.
 
     Fields are read as attributes or by `frozen["name"]` (which also reaches fields named like a method), and
     `**frozen` unpacks them.
@@ -36,7 +37,7 @@ class Frozen(BaseModel):
 
     # Slots, because they belong to one object only: pydantic neither copies, compares, iterates nor serialises them,
     # so no cached value can be stale or be forged by data.
-    __slots__ = ("__weakref__", "_hash_key")
+    __slots__ = ("__weakref__", "_depth", "_hash_key")
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
     def __init__(self, /, **data: Any) -> None:
@@ -44,11 +45,17 @@ class Frozen(BaseModel):
         self._freeze_fields()
 
     def _freeze_fields(self) -> None:
+        deepest = 0
         # Written to directly, once: this is what makes the fields what they stay.
         for fields, is_declared in ((vars(self), True), (self.__pydantic_extra__ or {}, False)):
             for name, value in fields.items():
                 if value.__class__ not in _ATOMS:
-                    fields[name] = _freeze(value, name, 1, is_declared)
+                    fields[name] = frozen = _freeze(value, name, 1, is_declared)
+                    deepest = max(deepest, _depth(frozen))
+                    if deepest > _MAX_DEPTH:
+                        raise ValueError(f"{name} is nested more than {_MAX_DEPTH} levels deep.")
+        if deepest:
+            object.__setattr__(self, "_depth", deepest)
 
     # ------------------------------------------------------------------ identity of content
 
@@ -72,10 +79,25 @@ class Frozen(BaseModel):
             object.__setattr__(self, "_hash_key", cached)
         return cached
 
+    def __hash__(self) -> int:
+        # Of the fields, as equality is, so that equal objects have equal hashes whatever their keys are (1 == True).
+        try:
+            return hash((type(self), frozenset(vars(self).items()), frozenset((self.__pydantic_extra__ or {}).items())))
+        except TypeError:  # a declared field of a type that has no hash
+            return hash((type(self), frozenset(self.__pydantic_extra__ or ())))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN_SLOTS:
+            raise AttributeError(f"{type(self).__name__} is frozen; `{name}` cannot be set.")
+        super().__setattr__(name, value)
+
     # ------------------------------------------------------------------ as data
 
     def serialize(self) -> dict[str, Any]:
-        """The content as plain JSON data, defaults left out. `type(x)(**x.serialize())` is an object equal to `x`."""
+        """The content as plain JSON data, defaults left out. `type(x)(**x.serialize())` is an object equal to `x`.
+
+        JSON has no classes: a message inside comes back as what its field is declared to be, else as a `Frozen`.
+        """
         return {name: _plain(self[name]) for name in self.keys()}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -145,6 +167,8 @@ class Frozen(BaseModel):
 
 # Read through the descriptor itself: plain attribute access falls back to the fields, where data could put anything.
 _HASH_KEY_SLOT: Final[Any] = Frozen.__dict__["_hash_key"]
+_DEPTH_SLOT: Final[Any] = Frozen.__dict__["_depth"]
+_OWN_SLOTS: Final = frozenset(("_depth", "_hash_key", "_string"))
 _CANONICAL_JSON: Final[dict[str, Any]] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
 
 
@@ -162,10 +186,10 @@ def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
         return tuple(_freeze(item, f"{where}[{index}]", depth + 1, declared) for index, item in enumerate(value))
     if isinstance(value, Mapping):
         return _freeze_mapping(value, where, depth, declared)
-    if declared:
-        return frozenset(value) if isinstance(value, Set) else value
-    if isinstance(value, BaseModel):
+    if isinstance(value, BaseModel) and not (declared and value.model_config.get("frozen")):
         return _freeze_mapping(dict(value), where, depth, declared)
+    if declared:
+        return _freeze_declared(value)
     # An enum member or another subclass: only the plain value is data.
     if isinstance(value, str):
         return str.__str__(value)
@@ -175,6 +199,25 @@ def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
         f"{where} is a {type(value).__name__}, which has no frozen form. Use plain data (str, int, float, bool, None), "
         "lists and dicts of it, or declare a field of that type in a subclass."
     )
+
+
+def _freeze_declared(value: Any) -> Any:
+    if isinstance(value, Set):
+        return frozenset(value)
+    return bytes(value) if isinstance(value, bytearray) else value
+
+
+def _depth(value: Any) -> int:
+    """How many levels of tuples and `Frozen`s there are in a frozen value, itself included."""
+    if isinstance(value, tuple):
+        return 1 + max(map(_depth, value), default=0)
+    if isinstance(value, Frozen):
+        try:
+            inside: int = _DEPTH_SLOT.__get__(value)
+        except AttributeError:
+            inside = 0
+        return 1 + inside
+    return 0
 
 
 def _freeze_mapping(value: Mapping[Any, Any], where: str, depth: int, declared: bool) -> Frozen:

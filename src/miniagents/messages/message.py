@@ -5,14 +5,14 @@ import string
 from collections.abc import AsyncIterable, Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-from miniagents.messages.context import MessageContext
+from miniagents.messages.context import MessageContext, message_resolved
 from miniagents.messages.frozen import Frozen
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import MiniAgentsError, UnresolvedPromiseError
 from miniagents.promising.log import Failure, Log
-from miniagents.promising.promise import PieceReader, StreamedPromise
 from miniagents.promising.sentinels import UNSET, Sentinel
+from miniagents.promising.stream import PieceReader, StreamedPromise
 
 TokenStreamer: TypeAlias = Callable[[dict[str, Any]], AsyncIterable[str]]
 
@@ -69,6 +69,7 @@ class Message(Frozen):
     @classmethod
     def promise(
         cls,
+        /,
         message_token_streamer: TokenStreamer | StreamAppender[str] | None = None,
         *,
         start_asap: bool | None = None,
@@ -120,21 +121,25 @@ class MessagePromise(StreamedPromise[str, Message]):
         start_asap: bool | None = None,
     ) -> None:
         self._whole = None
-        self._known_metadata = metadata or {}
-        self._final_metadata: dict[str, Any] = {}
+        self._final_metadata = known_at_end = dict[str, Any]()
         if isinstance(message, Message):
+            self._known_metadata: Frozen | None = None
             self.message_class: type[Message] = type(message)
             self._result: Message | Failure | Sentinel = message
             log: Log[str] = Log()
             log.ended = True
             self._setup(log, None, start_asap)
             return
+        if metadata and "text" in metadata:
+            raise TypeError("The text of a streamed message comes from its streamer; it cannot be given beside it.")
         self.message_class = message
+        self._known_metadata = Frozen(**(metadata or {}))  # frozen now, so that bad metadata is refused now
         self._result = UNSET
         if isinstance(streamer, StreamAppender):
+            streamer.restrict(str)
             self._setup(streamer.log, None, start_asap)
         elif callable(streamer):
-            self._setup(Log(), lambda this: this._run_streamer(lambda _: streamer(this._final_metadata)), start_asap)
+            self._setup(Log(), lambda this: this._run_streamer(lambda _: streamer(known_at_end)), start_asap)
         else:
             raise TypeError(
                 f"A message token streamer is a callable or a StreamAppender, not {type(streamer).__name__}."
@@ -143,9 +148,10 @@ class MessagePromise(StreamedPromise[str, Message]):
     @property
     def preliminary_metadata(self) -> Frozen:
         """What is known of the message before its text: all its other fields, if it was sent whole."""
-        if isinstance(self._result, Message) and not self._known_metadata:
-            return Frozen(**{name: value for name, value in {**self._result}.items() if name != "text"})
-        return Frozen(**self._known_metadata)
+        if self._known_metadata is None:
+            whole = {} if not isinstance(self._result, Message) else {**self._result}
+            self._known_metadata = Frozen(**{name: value for name, value in whole.items() if name != "text"})
+        return self._known_metadata
 
     def read_pieces(self) -> PieceReader[str]:
         """A reader of its own, from the first token on."""
@@ -155,7 +161,14 @@ class MessagePromise(StreamedPromise[str, Message]):
         return super().read_pieces()
 
     def _assemble(self, pieces: list[str]) -> Message:
-        return self.message_class("".join(pieces), **{**self._known_metadata, **self._final_metadata})
+        return self.message_class("".join(pieces), **{**self.preliminary_metadata, **self._final_metadata})
+
+    def _make_result(self) -> Message | Failure:
+        outcome = super()._make_result()
+        if isinstance(outcome, Failure) and errors_arrive_as_messages(self._context, outcome.exception):
+            outcome.observed = True
+            return ErrorMessage.of(outcome.exception)
+        return outcome
 
     def _record_error(self, error: BaseException) -> None:
         if not errors_arrive_as_messages(self._context or current_context(), error):
@@ -168,8 +181,8 @@ class MessagePromise(StreamedPromise[str, Message]):
 
     def _tell_handlers(self, context: PromisingContext, outcome: object) -> None:
         super()._tell_handlers(context, outcome)
-        if isinstance(outcome, Message) and isinstance(context, MessageContext):
-            context.message_resolved(self, outcome)
+        if isinstance(outcome, Message):
+            message_resolved(context, self, outcome)
 
     def __str__(self) -> str:
         outcome = self._peek()
@@ -181,7 +194,7 @@ class MessagePromise(StreamedPromise[str, Message]):
 
 
 class EndOfDialog(MiniAgentsError, EOFError):  # noqa: N818 (it is not an error that it ends)
-    """The user has ended the dialog. Raised by user agents; the loops of `miniagents.utils` return when they meet it."""
+    """The user has ended the dialog. Raised by user agents; the loops of `miniagents.utils` return upon it."""
 
     def __init__(self) -> None:
         super().__init__("The user has ended the dialog.")
@@ -199,7 +212,11 @@ def errors_arrive_as_messages(context: PromisingContext | None, error: BaseExcep
 
 def describe_error(error: BaseException) -> str:
     """The text of the message that an error becomes."""
-    return f"{type(error).__name__}: {error}"
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # somebody else's `__str__`, on the way of an error that must not get lost
+        return name
 
 
 _STRING_SLOT: Final[Any] = Message.__dict__["_string"]
@@ -214,7 +231,7 @@ def _fill(template: str, message: Message) -> str:
         value = message.get(name) if name != "text_template" else None
         if spec or conversion or not isinstance(value, (str, int, float)):
             raise ValueError(
-                f"The text_template reads {{{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}; "
+                f"The text_template has {{{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}}}; "
                 "only the names of the message's own plain fields (str, int, float, bool) can stand in braces."
             )
         filled.append(str(value))

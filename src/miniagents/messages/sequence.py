@@ -13,9 +13,11 @@ from miniagents.messages.message import (
     errors_arrive_as_messages,
 )
 from miniagents.promising.context import current_context
+from miniagents.promising.flatten import EXPAND, SKIP, flatten
 from miniagents.promising.log import Failure, Log, capture
-from miniagents.promising.promise import Producer
-from miniagents.promising.sequence import EXPAND, SKIP, FlatSequence, SequenceAppender, SequencePromise, flatten
+from miniagents.promising.promise import Producer, Wait, wait_as_reader
+from miniagents.promising.rope import SequencePromise
+from miniagents.promising.sequence import FlatSequence, SequenceAppender
 
 MessageType: TypeAlias = Union[  # built by `Union`, which takes the forward references of a recursive alias
     str,
@@ -42,15 +44,15 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
 
     __slots__ = ()
 
-    async def _settle_item(self, item: Any) -> Message | Failure:
+    async def _settle_item(self, item: Any, wait: Wait) -> Message | Failure:
         if isinstance(item, Failure):
             return item
-        message: Message | Failure = await item._settle()
+        message: Message | Failure = await item._settle(wait)
         return message
 
-    async def outcomes(self) -> list[Message | Failure]:
+    async def outcomes(self, wait: Wait = wait_as_reader) -> list[Message | Failure]:
         """What each message has become, in order, whatever failed. The failures do not count as read."""
-        return [await self._settle_item(item) for item in await self.settle_items()]
+        return [await self._settle_item(item, wait) for item in await self.settle_items(wait)]
 
     async def settled(self) -> tuple[Message | BaseException, ...]:
         """All that was said and all that went wrong, in order, whatever failed. Waits for the end; raises nothing."""
@@ -84,11 +86,11 @@ class MessageAppender(SequenceAppender[MessagePromise]):
 
     def fail(self, error: BaseException, who: str = "") -> None:
         """Add an error, as a message if that is how errors arrive in this context."""
-        self.log.append(_to_error_item(error, who or "A sequence of messages"))
+        _add(self.log, _to_error_item(error, who or "A sequence of messages"))
 
 
 class MessageSequence(FlatSequence[MessagePromise]):
-    """Makes a sequence of messages: `sequence_promise`, written through `message_appender` or by an `incoming_streamer`.
+    """Makes a sequence of messages, `sequence_promise`, written by `message_appender` or by an `incoming_streamer`.
 
     - `incoming_streamer`: `(promise) -> async iterator` of anything that `MessageType` names, run in a task of its own.
       With it there is nothing to append by hand.
@@ -108,7 +110,6 @@ class MessageSequence(FlatSequence[MessagePromise]):
 
     def __init__(
         self,
-        *,
         appender_capture_errors: bool | None = None,
         start_asap: bool | None = None,
         incoming_streamer: Callable[[Any], AsyncIterable[MessageType]] | None = None,
@@ -138,14 +139,12 @@ class MessageSequence(FlatSequence[MessagePromise]):
 
     @staticmethod
     def turn_into_sequence_promise(messages: MessageType) -> MessageSequencePromise:
-        """A sequence of `messages`, complete unless there are promises in it; a sequence itself is given back as it is."""
+        """A sequence of `messages`, which is complete unless there are promises in it; a sequence is given back as it is."""
         if isinstance(messages, MessageSequencePromise):
             return messages
         log: Log[MessagePromise] = Log()
-        log.items.extend(
-            _to_error_item(item, "A message") if isinstance(item, BaseException) else item
-            for item in to_items(messages)
-        )
+        for item in to_items(messages):
+            _add(log, _to_error_item(item, "A message") if isinstance(item, BaseException) else item)
         log.ended = True
         return MessageSequencePromise(log)
 
@@ -163,7 +162,7 @@ def _to_item(value: Any) -> Any:
     if isinstance(value, (MessagePromise, MessageSequencePromise, BaseException)):
         return value
     if isinstance(value, str):
-        return MessagePromise(Message(str(value)))
+        return MessagePromise(Message(str.__str__(value)))  # the text of a member of an enum, not its name
     if isinstance(value, Message):
         return MessagePromise(value)
     if value is None:
@@ -208,3 +207,10 @@ def _to_error_item(error: BaseException, who: str) -> MessagePromise | Failure:
     if errors_arrive_as_messages(context, error):
         return MessagePromise(ErrorMessage.of(error))
     return capture(error, who, context)
+
+
+def _add(log: Log[MessagePromise], item: Any) -> None:
+    if isinstance(item, Failure):
+        log.fail(item)
+    else:
+        log.append(item)

@@ -1,7 +1,7 @@
 """The engine: values that will be there and values that are still growing. Standard library only.
 
-Logs and cursors (`log`), contexts that own tasks (`context`), promises (`promise`), appenders (`appender`), sequences
-of sequences (`sequence`).
+Logs (`log`), contexts that own tasks (`context`), promises (`promise`), streams and their readers (`stream`), appenders
+(`appender`), sequences of sequences (`rope` for reading, `sequence` for writing).
 """
 
 from miniagents.promising.appender import StreamAppender
@@ -19,9 +19,11 @@ from miniagents.promising.errors import (
     UnresolvedPromiseError,
     WrongLoopError,
 )
-from miniagents.promising.promise import Promise, StreamedPromise
+from miniagents.promising.promise import Promise
+from miniagents.promising.rope import SequencePromise
 from miniagents.promising.sentinels import AWAIT, CLEAR
-from miniagents.promising.sequence import FlatSequence, SequencePromise
+from miniagents.promising.sequence import FlatSequence
+from miniagents.promising.stream import StreamedPromise
 
 __all__ = [
     "AWAIT",

@@ -13,6 +13,11 @@ from miniagents.promising.log import Failure, Log, capture
 PIECE = TypeVar("PIECE")
 
 
+def wrong_piece(piece: object, piece_type: type[Any]) -> TypeError:
+    """The error for a piece of the wrong type."""
+    return TypeError(f"A piece of this stream is {piece!r}, which is no {piece_type.__name__}.")
+
+
 class AppenderState(enum.Enum):
     """Where an appender is in its one-way life."""
 
@@ -44,10 +49,11 @@ class StreamAppender(Generic[PIECE]):
     (1, 2)
     """
 
-    __slots__ = ("__weakref__", "_capture_errors", "_context", "_state", "log")
+    __slots__ = ("__weakref__", "_capture_errors", "_context", "_piece_type", "_state", "log")
 
-    def __init__(self, *, capture_errors: bool | None = None) -> None:
+    def __init__(self, capture_errors: bool | None = None) -> None:
         self.log: Log[PIECE] = Log()
+        self._piece_type: type[Any] = object
         self._capture_errors = capture_errors
         self._state = AppenderState.NOT_OPEN
         self._context: PromisingContext | None = None
@@ -78,9 +84,18 @@ class StreamAppender(Generic[PIECE]):
         self._check_open()
         if isinstance(piece, BaseException):
             self.fail(piece)
-        else:
+        elif isinstance(piece, self._piece_type):
             self.log.append(piece)
+        else:
+            raise wrong_piece(piece, self._piece_type)
         return self
+
+    def restrict(self, piece_type: type[Any]) -> None:
+        """Refuse, from now on, pieces of another type by a `TypeError`, and so what is there already."""
+        self._piece_type = piece_type
+        for piece in self.log.items:
+            if not isinstance(piece, (piece_type, Failure)):
+                raise wrong_piece(piece, piece_type)
 
     def close(self) -> None:
         """End the stream. A second call changes nothing; an appender that was never opened is closed as well."""
@@ -93,11 +108,11 @@ class StreamAppender(Generic[PIECE]):
 
     def fail(self, error: BaseException, who: str = "") -> None:
         """Give the readers `error` at this place, as the end of what `who` had to say."""
-        self.log.append(capture(error, who or "The producer of this stream", current_context()))
+        self.log.fail(capture(error, who or "The producer of this stream", current_context()))
 
     def abandon(self, reason: BaseException) -> None:
         """End the stream with an error, because nobody can close it any more."""
-        self.log.append(Failure(reason))
+        self.log.fail(Failure(reason))
         self.close()
 
     def _end(self) -> None:

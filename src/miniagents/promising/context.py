@@ -29,7 +29,9 @@ from miniagents.promising.errors import (
     WrongLoopError,
 )
 from miniagents.promising.log import Failure
+from miniagents.promising.resources import Close, Resources
 from miniagents.promising.runner import interrupted
+from miniagents.promising.unread import UnreadErrors
 
 if TYPE_CHECKING:  # the two modules need each other: a promise lives in a context, a context hands promises to handlers
     from miniagents.promising.promise import Promise
@@ -45,15 +47,19 @@ _current: contextvars.ContextVar["PromisingContext | None"] = contextvars.Contex
 # itself for ever.
 _inside_handler: contextvars.ContextVar[bool] = contextvars.ContextVar("miniagents_inside_handler", default=False)
 
-# Read failures are dropped from the list when it has grown to this size, so that it stays bounded in a long life.
-_FAILURES_BEFORE_PRUNING = 256
-
 
 class Abandonable(Protocol):
-    """Something that somebody must close, and that the end of its context closes if nobody did."""
+    """Something that somebody must close, and that gets an error as its end when its context ends and nobody did."""
 
     def abandon(self, reason: BaseException) -> None:
         """Give the readers `reason` as the end."""
+
+
+class Finishable(Protocol):
+    """Something that whoever opened it must finish, and that is finished for them when they end."""
+
+    def finish(self) -> None:
+        """Say that nothing more will come."""
 
 
 class PromisingContext:
@@ -78,7 +84,6 @@ class PromisingContext:
 
     def __init__(
         self,
-        *,
         start_everything_asap_by_default: bool = True,
         appenders_capture_errors_by_default: bool = False,
         log_level_for_errors: int = logging.ERROR,
@@ -94,14 +99,18 @@ class PromisingContext:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._token: contextvars.Token[PromisingContext | None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._failures: list[Failure] = []
+        # Tasks that only look on, for the handlers, each with what it waits for at the moment.
+        self._observers: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
+        self._cancelling = False
+        self._unread = UnreadErrors(log_level_for_errors)
         self._open: dict[Abandonable, None] = {}
-        self._resources: dict[object, tuple[Any, Callable[[], Awaitable[object]]]] = {}
+        self._unfinished: dict[Finishable, None] = {}
+        self._resources = Resources()
 
     @staticmethod
     def get_current() -> "PromisingContext":
         """The innermost active context; `NoActiveContextError` if there is none."""
-        context = _current.get()
+        context = current_context()
         if context is None:
             raise NoActiveContextError("This")
         return context
@@ -117,8 +126,9 @@ class PromisingContext:
         """Make this the current context and return it. `async with` does this; by hand, `await afinalize()` ends it."""
         if self._active:
             raise ContextReentryError
-        self.parent = _current.get()
+        self.parent = current_context()
         self._active = True
+        self._loop = asyncio._get_running_loop()
         self._token = _current.set(self)
         return self
 
@@ -139,23 +149,27 @@ class PromisingContext:
                 await self._cancel_tasks()
         finally:
             try:
-                await self._close_resources()
+                await self._resources.close(self.log_level_for_errors)
             finally:
                 self._deactivate()
-                interrupt = self._report_unread()
-        if interrupt is not None and exc is None:
-            interrupt.throw()
+                interrupt = self._unread.report()
+        if interrupt is not None and not isinstance(exc, (KeyboardInterrupt, SystemExit)):
+            raise interrupt.exception  # not `throw`: here the error on its way belongs to it, as its context
 
     async def _finish(self) -> None:
         """Wait for all tasks; if the waiting itself is interrupted, cancel them."""
-        if interrupted():  # Ctrl+C was caught inside the block, and the user does not want to wait all the same
+        if interrupted():  # Ctrl+C was caught inside the block; the user does not want to wait all the same
             await self._cancel_tasks()
             return
         try:
+            for unfinished in list(self._unfinished):
+                unfinished.finish()
             await self.aflush_tasks()
-        except BaseException:
+            self._abandon_open()  # nobody is left who could write
+            await self.aflush_tasks()
+        finally:
+            # Nothing but observers that wait for what nobody will ever start, unless the waiting was interrupted.
             await self._cancel_tasks()
-            raise
 
     async def aflush_tasks(self) -> None:
         """Wait until everything that was started in this context is done, also what is started meanwhile.
@@ -165,22 +179,39 @@ class PromisingContext:
         """
         if asyncio.current_task() in self._tasks:
             raise DeadlockError("A task cannot wait for all tasks of its context: it is one of them.")
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while True:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            elif any(future is None or future.done() for future in self._observers.values()):
+                await asyncio.sleep(0)  # an observer is about to find out something
+            else:
+                return
 
     async def _cancel_tasks(self) -> None:
-        """Cancel each task once and wait until all have ended; what they start while they end is cancelled too."""
-        cancelled: set[asyncio.Task[Any]] = set()
-        while self._tasks:
-            for task in self._tasks - cancelled:
-                task.cancel()
-            cancelled = set(self._tasks)
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        """Cancel all tasks and wait until they have ended, also if the waiting is cancelled meanwhile.
 
-    def _deactivate(self) -> None:
+        Each is cancelled once. What they start while they end is cancelled as soon as it starts.
+        """
+        self._cancelling = True
+        cancelled = False
+        for task in (*self._tasks, *self._observers):
+            task.cancel()
+        while tasks := (*self._tasks, *self._observers):
+            try:
+                await asyncio.wait(tasks)
+            except asyncio.CancelledError:
+                cancelled = True
+        self._cancelling = False
+        if cancelled:
+            raise asyncio.CancelledError
+
+    def _abandon_open(self) -> None:
         for abandoned in list(self._open):
             abandoned.abandon(PromiseCancelledError("Its context has ended, so the producer of this stream"))
-        self._open.clear()
+
+    def _deactivate(self) -> None:
+        self._abandon_open()
+        self._unfinished.clear()
         self._active = False
         self._loop = None
         token, self._token = self._token, None
@@ -202,7 +233,12 @@ class PromisingContext:
         asyncio. To share the result between several readers make a `Promise`: a task that is awaited by someone who
         is cancelled is cancelled with them.
         """
-        return self.spawn(_as_coroutine(awaitable))
+        try:
+            return self.spawn(_as_coroutine(awaitable))
+        except BaseException:
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+            raise
 
     def spawn(
         self,
@@ -215,6 +251,15 @@ class PromisingContext:
 
         Raises `ContextClosedError` if the context is not active and `WrongLoopError` if it runs in another loop.
         """
+        task = self._make_task(coroutine, name)
+        self._tasks.add(task)
+        # `on_done` first: the context may end as soon as the last task is out of the registry.
+        if on_done is not None:
+            task.add_done_callback(on_done)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _make_task(self, coroutine: Coroutine[Any, Any, T], name: str | None) -> "asyncio.Task[T]":
         try:
             loop = self._running_loop(name or "A task")
         except BaseException:
@@ -225,21 +270,19 @@ class PromisingContext:
             # Started late, by a reader who sits in another context: what it starts still belongs to this one.
             variables = contextvars.copy_context()
             variables.run(_current.set, self)
-        task = loop.create_task(coroutine, name=name, context=variables)
-        self._tasks.add(task)
-        # `on_done` first: the context may end as soon as the last task is out of the registry.
-        if on_done is not None:
-            task.add_done_callback(on_done)
-        task.add_done_callback(self._tasks.discard)
+        # Not by the task factory of the loop: an eager one would run the task inside the call that starts it.
+        task = asyncio.Task(coroutine, loop=loop, name=name, context=variables)
+        if self._cancelling:
+            task.cancel()
         return task
 
     def _running_loop(self, what: str) -> asyncio.AbstractEventLoop:
         if not self._active:
             raise ContextClosedError(what)
-        loop = asyncio.get_running_loop()
+        loop = asyncio._get_running_loop()
         if self._loop is None:
             self._loop = loop
-        elif self._loop is not loop:
+        if loop is None or self._loop is not loop:
             raise WrongLoopError(what)
         return loop
 
@@ -258,36 +301,21 @@ class PromisingContext:
         """`item` was closed."""
         self._open.pop(item, None)
 
-    def record_failure(self, failure: Failure) -> None:
-        """Keep an error until somebody reads it, or until the context ends and it is reported."""
-        self._failures.append(failure)
-        if len(self._failures) % _FAILURES_BEFORE_PRUNING == 0:
-            self._failures = [failure for failure in self._failures if not failure.observed]
+    def watch_unfinished(self, item: Finishable) -> None:
+        """Remember something that was opened in the block of this context and must be finished."""
+        self._unfinished[item] = None
 
-    def _report_unread(self) -> Failure | None:
-        """Log each error that nobody read; return the first that must be raised instead."""
-        failures, self._failures = self._failures, []
-        interrupt: Failure | None = None
-        reported: set[int] = set()
-        for failure in failures:
-            if failure.observed or id(failure.exception) in reported:
-                continue
-            # One exception may have failed several streams on its way; it is one error.
-            reported.add(id(failure.exception))
-            if isinstance(failure.exception, (KeyboardInterrupt, SystemExit)):
-                interrupt = interrupt or failure
-                continue
-            logger.log(
-                self.log_level_for_errors,
-                "Nobody read this error%s",
-                f" of {failure.origin}" if failure.origin else "",
-                exc_info=failure.exception,
-            )
-        return interrupt
+    def forget_unfinished(self, item: Finishable) -> None:
+        """`item` was finished."""
+        self._unfinished.pop(item, None)
+
+    def keep_failure(self, failure: Failure) -> Failure:
+        """Keep an error until somebody reads it, or until the context ends and it is reported. Gives what to use."""
+        return self._unread.keep(failure)
 
     # ------------------------------------------------------------------ resources
 
-    def resource(self, key: object, make: Callable[[], tuple[T, Callable[[], Awaitable[object]]]]) -> T:
+    def resource(self, key: object, make: Callable[[], tuple[T, Close]]) -> T:
         """Something that is made once for each event loop and `key`, such as a client, and closed with the context.
 
         `make()` gives the thing and an async callable that closes it. It belongs to the outermost context, so nested
@@ -296,18 +324,7 @@ class PromisingContext:
         owner = self
         while owner.parent is not None:
             owner = owner.parent
-        if key not in owner._resources:
-            owner._resources[key] = make()
-        thing: T = owner._resources[key][0]
-        return thing
-
-    async def _close_resources(self) -> None:
-        while self._resources:
-            _, (_, close) = self._resources.popitem()
-            try:
-                await close()
-            except Exception:
-                logger.log(self.log_level_for_errors, "A resource could not be closed", exc_info=True)
+        return owner._resources.get(key, make)
 
     # ------------------------------------------------------------------ handlers
 
@@ -329,16 +346,38 @@ class PromisingContext:
     def _observes(self) -> bool:
         return bool(self._own_handlers)
 
+    def observe(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a task that looks on. It waits by `observing` only, and the context does not wait for it."""
+        task = self._make_task(coroutine, "observer")
+        self._observers[task] = None
+        task.add_done_callback(self._observer_done)
+
+    def _observer_done(self, task: "asyncio.Task[None]") -> None:
+        self._observers.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.log(self.log_level_for_errors, "An observer failed", exc_info=error)
+
+    async def observing(self, promise: "Promise[Any]", seen: int) -> None:
+        """Wait, as an observer, until a promise has grown, without starting whoever would let it grow."""
+        log = promise._log
+        task = asyncio.current_task()
+        if len(log.items) > seen or log.ended or task is None:
+            return
+        self._observers[task] = future = log.waiter()
+        await future
+        self._observers[task] = None
+
     def promise_resolved(self, promise: "Promise[Any]", outcome: object) -> None:
         """Tell the handlers of this context, then those of the contexts around it, each in a task of its own."""
         context: PromisingContext | None = self
         while context is not None:
-            for call in context._handler_calls(promise, outcome):
-                self.spawn(self._run_handler(call), name="handler")
+            for handler in context._own_handlers:
+                self.run_handler(functools.partial(handler, promise, outcome))
             context = context.parent
 
-    def _handler_calls(self, promise: "Promise[Any]", outcome: object) -> Iterable[Callable[[], Awaitable[None]]]:
-        return [functools.partial(handler, promise, outcome) for handler in self._own_handlers]
+    def run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Call a handler in a task of this context. What it raises is logged."""
+        self.spawn(self._run_handler(call), name="handler")
 
     async def _run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
         _inside_handler.set(True)
@@ -350,7 +389,11 @@ class PromisingContext:
 
 def current_context() -> PromisingContext | None:
     """The innermost active context, or `None`."""
-    return _current.get()
+    context = _current.get()
+    # A task that outlives the context it was started in lives in the one around that.
+    while context is not None and not context._active:
+        context = context.parent
+    return context
 
 
 def as_handlers(handlers: HandlerT | Iterable[HandlerT]) -> list[HandlerT]:

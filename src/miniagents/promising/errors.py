@@ -24,7 +24,7 @@ class MiniAgentsError(Exception):
 
 
 class NoActiveContextError(MiniAgentsError, RuntimeError):
-    """Something needs a context and there is none: run it inside `async with MiniAgents():` or `miniagents.run(...)`."""
+    """Something needs a context and there is none: run it in `async with MiniAgents():` or by `miniagents.run(...)`."""
 
     def __init__(self, what: str = "This") -> None:
         super().__init__(
@@ -34,13 +34,13 @@ class NoActiveContextError(MiniAgentsError, RuntimeError):
 
 
 class ContextClosedError(NoActiveContextError):
-    """The context that owns this has ended, so nothing can be started in it any more."""
+    """The context that owns this is not active: it has ended, or was never entered."""
 
     def __init__(self, what: str) -> None:
         MiniAgentsError.__init__(
             self,
-            f"{what} belongs to a context that has ended and cannot start any more: "
-            "read it before its `async with` block is left.",
+            f"{what} cannot start: the context that it belongs to is not active. "
+            "Read it before the `async with` block of its context is left.",
         )
 
 
@@ -79,7 +79,7 @@ class PromiseCancelledError(MiniAgentsError, RuntimeError):
 
 
 class DeadlockError(MiniAgentsError, RuntimeError):
-    """A wait that can never end, because what is waited for waits for the waiter."""
+    """Something would wait for itself: a task for all tasks of its context, a sequence for its own items."""
 
 
 class AppenderError(MiniAgentsError, RuntimeError):

@@ -14,6 +14,7 @@ Not promised: fairness between readers that never wait, and any bound on how far
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, NoReturn, Protocol, TypeVar
 
@@ -52,41 +53,63 @@ class Failure:
             del exception, self
 
 
+def as_failure(error: BaseException, who: str) -> Failure:
+    """`error` in a form that can be raised in any reader.
+
+    A cancelled producer is not a cancelled reader, so its readers get an error of its own class. `GeneratorExit`
+    belongs to the frame it was raised in. `StopAsyncIteration`, raised inside an iterator, would look like its end.
+    """
+    if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+        return Failure(PromiseCancelledError(who))
+    if isinstance(error, (StopIteration, StopAsyncIteration)):
+        wrapped = RuntimeError(f"{who} raised {type(error).__name__}.")
+        wrapped.__cause__ = error
+        return Failure(wrapped, who)
+    return Failure(error, who)
+
+
 class FailureKeeper(Protocol):
     """Whoever reports the errors that nobody read: a context."""
 
-    def record_failure(self, failure: Failure) -> None:
-        """Keep `failure` until somebody reads it."""
+    def keep_failure(self, failure: Failure) -> Failure:
+        """Keep an error until somebody reads it. Gives the failure to be used for it."""
+        ...
 
 
 def capture(error: BaseException, who: str, keeper: FailureKeeper | None) -> Failure:
     """The failure that readers get for `error`, which ended the producer `who`.
 
-    A cancelled producer is not a cancelled reader, so its readers get an error of its own class; and `GeneratorExit`
-    belongs to the frame it was raised in and is never stored.
+    It is kept by `keeper` until somebody reads it.
     """
-    if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
-        return Failure(PromiseCancelledError(who))
-    failure = Failure(error, who)
-    if keeper is not None:
-        keeper.record_failure(failure)
-    return failure
+    failure = as_failure(error, who)
+    if isinstance(failure.exception, PromiseCancelledError):
+        return failure  # that it was stopped is no news to those who stopped it
+    return failure if keeper is None else keeper.keep_failure(failure)
 
 
 class Log(Generic[T]):
     """An append-only list with an end marker, and a way to wait for its growth."""
 
-    __slots__ = ("_waiters", "ended", "items")
+    __slots__ = ("_waiters", "ended", "failure", "items")
 
     def __init__(self) -> None:
         self.items: list[T | Failure] = []
         self.ended = False
+        self.failure: Failure | None = None
+        """The first failure among the items."""
         # A dict, because it keeps the order of arrival and lets a cancelled waiter leave in constant time.
         self._waiters: dict[asyncio.Future[None], None] | None = None
 
-    def append(self, item: T | Failure) -> None:
+    def append(self, item: T) -> None:
         """Add an item. Costs a list slot, and one wake-up per batch for each reader that waits."""
         self.items.append(item)
+        if self._waiters:
+            self._wake()
+
+    def fail(self, failure: Failure) -> None:
+        """Add an error as an item."""
+        self.items.append(failure)
+        self.failure = self.failure or failure
         if self._waiters:
             self._wake()
 
@@ -117,10 +140,17 @@ class Log(Generic[T]):
             if self._waiters is not None:
                 self._waiters.pop(future, None)
 
+    def call_when_grown(self, seen: int, callback: Callable[[object], object]) -> None:
+        """Call `callback` in the running loop, once, when there are more than `seen` items or the log has ended."""
+        future = self.waiter()
+        future.add_done_callback(callback)
+        if len(self.items) > seen or self.ended:  # as in `wait`
+            _wake_future(future)
+
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None
         here = asyncio._get_running_loop()
-        for future in waiters or ():
+        for future in list(waiters or ()):
             loop = future.get_loop()
             if loop is here:
                 if not future.done():

@@ -8,19 +8,23 @@ A `StreamedPromise` whose whole value follows from its pieces has no second task
 ended makes the value, and it is kept.
 """
 
-import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from miniagents.promising.appender import StreamAppender
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import NoActiveContextError, PromiseCancelledError
-from miniagents.promising.log import Failure, Log, capture
-from miniagents.promising.sentinels import END, UNSET, Sentinel
+from miniagents.promising.log import Failure, Log, as_failure, capture
+from miniagents.promising.sentinels import UNSET, Sentinel
 
 T_co = TypeVar("T_co", covariant=True)
 PIECE = TypeVar("PIECE")
 PIECE_co = TypeVar("PIECE_co", covariant=True)
+
+# How to wait for a promise to have more than so many pieces: as a reader, who starts its producer, or as an observer.
+Wait: TypeAlias = Callable[["Promise[Any]", int], Awaitable[None]]
+
+# How many pieces are moved in one stretch before other tasks get a turn. About a millisecond.
+PIECES_PER_TURN: Final = 1000
 
 # Called with the promise and not bound to it: a promise that nobody ever starts must not keep itself alive.
 Producer: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
@@ -50,12 +54,11 @@ class Promise(Generic[T_co]):
     42 42
     """
 
-    __slots__ = ("__weakref__", "_context", "_log", "_observed", "_producer")
+    __slots__ = ("__weakref__", "_context", "_log", "_producer", "_untold")
 
     def __init__(
         self,
         resolver: "Callable[[Promise[Any]], Awaitable[T_co]] | None" = None,
-        *,
         prefill_result: T_co | BaseException | Sentinel = UNSET,
         start_asap: bool | None = None,
     ) -> None:
@@ -73,15 +76,12 @@ class Promise(Generic[T_co]):
         """To be overridden by a subclass that is made without a `resolver`."""
         raise NotImplementedError
 
-    def _setup(
-        self, log: Log[Any], producer: Producer | None, start_asap: bool | None, context: PromisingContext | None = None
-    ) -> None:
-        # The object is complete before anything is started: an eager task may run to its end inside `_start`.
+    def _setup(self, log: Log[Any], producer: Producer | None, start_asap: bool | None) -> None:
         self._log = log
         self._producer = producer
         self._context: PromisingContext | None = None
-        self._observed = True
-        context = context or current_context()
+        self._untold = False
+        context = current_context()
         if context is None:
             return
         self._bind(context)
@@ -91,7 +91,7 @@ class Promise(Generic[T_co]):
     def _bind(self, context: PromisingContext) -> None:
         self._context = context
         if context.has_observers:
-            self._observed = False
+            self._untold = True
             if self._producer is None:
                 self._start_observing(context)
 
@@ -104,13 +104,13 @@ class Promise(Generic[T_co]):
         except BaseException:
             self._producer = producer
             raise
-        if not self._observed:
+        if self._untold:
             self._start_observing(context)
 
     def _producer_done(self, _: object) -> None:
         if not self._log.ended:
             # Cancelled before its first step: nothing in the coroutine has run that could have ended the log.
-            self._log.append(Failure(PromiseCancelledError(self._describe())))
+            self._log.fail(Failure(PromiseCancelledError(self._describe())))
             self._log.end()
 
     def _begin_reading(self) -> None:
@@ -131,11 +131,16 @@ class Promise(Generic[T_co]):
         try:
             log.append(await resolver(self))
         except BaseException as error:
-            log.append(capture(error, self._describe(), current_context()))
+            self._record_error(error)
             if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
                 raise
         finally:
             log.end()
+            # The traceback of an error keeps this frame, which must not lead from the error back to itself.
+            del log, self
+
+    def _record_error(self, error: BaseException) -> None:
+        self._log.fail(capture(error, self._describe(), current_context()))
 
     # ------------------------------------------------------------------ reading
 
@@ -147,23 +152,28 @@ class Promise(Generic[T_co]):
         return await self._aresolve()
 
     async def _aresolve(self) -> T_co:
-        outcome = await self._settle()
+        outcome = await self._settle(wait_as_reader)
+        if self._untold:
+            self._tell(outcome)
         if isinstance(outcome, Failure):
-            outcome.throw()
+            del self  # the traceback keeps this frame, which must not lead from the error back to itself
+            try:
+                outcome.throw()
+            finally:
+                del outcome
         return outcome
 
-    async def _settle(self) -> T_co | Failure:
+    async def _settle(self, wait: "Wait") -> T_co | Failure:
         """Wait for the outcome and give it, an error as a `Failure` that does not count as read yet."""
-        await self._wait_until_ended()
+        await self._wait_until_decided(wait)
         outcome = self._peek()
-        assert not isinstance(outcome, Sentinel)  # the log has ended
+        assert not isinstance(outcome, Sentinel)  # it is decided
         return outcome
 
-    async def _wait_until_ended(self) -> None:
+    async def _wait_until_decided(self, wait: "Wait") -> None:
         log = self._log
-        while not log.ended:
-            self._begin_reading()
-            await log.wait(len(log.items))
+        while not log.ended and log.failure is None:
+            await wait(self, len(log.items))
 
     def _peek(self) -> T_co | Failure | Sentinel:
         """The outcome if it is there, else `UNSET`."""
@@ -179,18 +189,24 @@ class Promise(Generic[T_co]):
     # ------------------------------------------------------------------ telling the handlers
 
     def _start_observing(self, context: PromisingContext) -> None:
-        self._observed = True
         outcome = self._peek()
         if outcome is UNSET:
-            context.spawn(self._observe(context), name="observer")
+            context.observe(self._observe(context))
         else:
-            self._tell_handlers(context, outcome)
+            self._tell(outcome)
 
     async def _observe(self, context: PromisingContext) -> None:
-        self._tell_handlers(context, await self._settle())
+        self._tell(await self._settle(context.observing))
+
+    def _tell(self, outcome: object) -> None:
+        """Tell the handlers of the outcome, once, whoever finds out first."""
+        context = self._context
+        if self._untold and context is not None and context.active:
+            self._untold = False
+            self._tell_handlers(context, outcome.exception if isinstance(outcome, Failure) else outcome)
 
     def _tell_handlers(self, context: PromisingContext, outcome: object) -> None:
-        context.promise_resolved(self, outcome.exception if isinstance(outcome, Failure) else outcome)
+        context.promise_resolved(self, outcome)
 
     # ------------------------------------------------------------------ speaking about it
 
@@ -203,208 +219,19 @@ class Promise(Generic[T_co]):
         return f"<{self._describe()} {state}>"
 
 
-class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
-    """A value that is growing: pieces that are read while they are made, and the whole when all of them are there.
-
-    - `streamer`: `(promise) -> async iterator` of pieces, called once, or a `StreamAppender`. A subclass may override
-      `_streamer` instead. An exception that it raises, or gives as a piece, is raised at its place for every reader,
-      and then the stream ends.
-    - `resolver`: `async (promise) -> whole`; without one the whole is the tuple of all pieces.
-    - `prefill_pieces`, `prefill_result`: what is known already. A whole without pieces is streamed as one piece.
-
-    `async for piece in promise` starts from the first piece each time, for any number of readers. Everything else is
-    as in `Promise`.
-
-    >>> import asyncio
-    >>> async def count(promise):
-    ...     for number in range(3):
-    ...         yield number
-    >>> async def main():
-    ...     async with PromisingContext():
-    ...         promise = StreamedPromise(count)
-    ...         print([number async for number in promise], await promise)
-    >>> asyncio.run(main())
-    [0, 1, 2] (0, 1, 2)
-    """
-
-    __slots__ = ("_result", "_whole")
-
-    _piece_type: type[Any] = object
-    """What the pieces must be. A piece of another type is a `TypeError` at its place."""
-
-    def __init__(
-        self,
-        streamer: "Callable[[StreamedPromise[Any, Any]], AsyncIterable[Any]] | StreamAppender[Any] | None" = None,
-        resolver: "Callable[[StreamedPromise[Any, Any]], Awaitable[T_co]] | None" = None,
-        *,
-        prefill_pieces: Iterable[PIECE_co | BaseException] | Sentinel = UNSET,
-        prefill_result: T_co | BaseException | Sentinel = UNSET,
-        start_asap: bool | None = None,
-    ) -> None:
-        self._result: T_co | Failure | Sentinel = UNSET
-        self._whole: Promise[T_co] | None = None
-        log: Log[Any] = Log()
-        producer: Producer | None = None
-        if not isinstance(prefill_pieces, Sentinel):
-            log = ended_log(prefill_pieces)
-        elif prefill_result is not UNSET and streamer is None:
-            log = ended_log([prefill_result])
-        elif isinstance(streamer, StreamAppender):
-            log = streamer.log
-        elif streamer is not None:
-            producer = lambda this: this._run_streamer(streamer)  # noqa: E731 (as below)
-        elif type(self)._streamer is not StreamedPromise._streamer:
-            producer = lambda this: this._run_streamer(type(this)._streamer)  # noqa: E731 (no name would say more)
-        else:
-            raise TypeError(
-                "A streamed promise needs a `streamer`, `prefill_pieces`, or a subclass with a `_streamer`."
-            )
-        if not isinstance(prefill_result, Sentinel):
-            self._result = _as_outcome(prefill_result)
-        self._setup(log, producer, start_asap)
-        if self._result is UNSET:
-            if resolver is not None:
-                self._whole = _Whole(lambda _: resolver(self), start_asap=start_asap)
-            elif type(self)._resolver is not StreamedPromise._resolver:
-                self._whole = _Whole(lambda _: self._resolver(), start_asap=start_asap)
-
-    def _streamer(self) -> AsyncIterator[PIECE_co]:
-        """To be overridden by a subclass that is made without a `streamer`."""
-        raise NotImplementedError
-
-    async def _resolver(self) -> T_co:
-        """May be overridden by a subclass whose whole is not made by `_assemble`."""
-        raise NotImplementedError
-
-    def _assemble(self, pieces: list[Any]) -> T_co:
-        """The whole, made of all pieces, none of which is an error. Called once, without waiting."""
-        return cast("T_co", tuple(pieces))  # that is what T is when nobody said how to make it
-
-    async def _run_streamer(self, streamer: Callable[[Any], AsyncIterable[Any]]) -> None:
-        log = self._log
-        piece_type = self._piece_type
-        try:
-            async with closing(streamer(self)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, BaseException):
-                        self._record_error(piece)
-                    elif isinstance(piece, piece_type):
-                        log.append(piece)
-                    else:
-                        wanted = piece_type.__name__
-                        raise TypeError(f"A piece of a {type(self).__name__} is {piece!r}, which is no {wanted}.")
-        except BaseException as error:
-            self._record_error(error)
-            if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
-                raise
-        finally:
-            log.end()
-
-    def _record_error(self, error: BaseException) -> None:
-        self._log.append(capture(error, self._describe(), current_context()))
-
-    def __aiter__(self) -> AsyncIterator[PIECE_co]:
-        return self.read_pieces()
-
-    def read_pieces(self) -> "PieceReader[PIECE_co]":
-        """A reader of its own, from the first piece on. `async for` over the promise makes one too."""
-        return PieceReader(self)
-
-    async def _settle(self) -> T_co | Failure:
-        if self._whole is not None:
-            return await self._whole._settle()
-        if self._result is UNSET:
-            await self._wait_until_ended()
-        outcome = self._peek()
-        assert not isinstance(outcome, Sentinel)  # the log has ended
-        return outcome
-
-    def _peek(self) -> T_co | Failure | Sentinel:
-        if self._whole is not None:
-            return self._whole._peek()
-        if self._result is UNSET and self._log.ended:
-            self._result = self._make_result()
-        return self._result
-
-    def _make_result(self) -> T_co | Failure:
-        items = self._log.items
-        for item in items:
-            if isinstance(item, Failure):
-                return item
-        try:
-            return self._assemble(items)
-        except Exception as error:
-            return capture(error, self._describe(), self._context)
-
-
-class _Whole(Promise[T_co]):
-    """The whole of a `StreamedPromise` that has a resolver. The handlers hear of the outer promise only."""
-
-    __slots__ = ()
-
-    def _bind(self, context: PromisingContext) -> None:
-        self._context = context
-
-
-class PieceReader(Generic[PIECE]):
-    """One reader's place in a stream. A class and not a generator: breaking off leaves nothing behind to be closed."""
-
-    __slots__ = ("_log", "_promise", "_seen")
-
-    def __init__(self, promise: StreamedPromise[PIECE, Any]) -> None:
-        self._promise = promise
-        self._log: Log[PIECE] = promise._log
-        self._seen = 0
-
-    def __aiter__(self) -> "PieceReader[PIECE]":
-        return self
-
-    async def __anext__(self) -> PIECE:
-        seen = self._seen
-        if seen < len(self._log.items):  # no coroutine for what is there
-            self._seen = seen + 1
-            piece = self._log.items[seen]
-        else:
-            found = await self.next_piece()
-            if found is END:
-                raise StopAsyncIteration
-            piece = found
-        if isinstance(piece, Failure):
-            self._log = ended_log(())  # this reader is through, whatever came after the error
-            self._seen = 0
-            piece.throw()
-        return piece
-
-    async def next_piece(self) -> PIECE | Failure | Literal[Sentinel.END]:
-        """The next piece, an error as a `Failure` that does not count as read by this, or `END`. Waits for it."""
-        log = self._log
-        seen = self._seen
-        while seen >= len(log.items):
-            if log.ended:
-                return END
-            self._promise._begin_reading()
-            await log.wait(seen)
-        self._seen = seen + 1
-        return log.items[seen]
-
-
-@contextlib.asynccontextmanager
-async def closing(pieces: AsyncIterable[PIECE]) -> AsyncIterator[AsyncIterable[PIECE]]:
-    """Close a foreign stream, if it can be closed, in the task that read it and not whenever it is collected."""
-    try:
-        yield pieces
-    finally:
-        if (aclose := getattr(pieces, "aclose", None)) is not None:
-            await aclose()
+async def wait_as_reader(promise: Promise[Any], seen: int) -> None:
+    """Wait until a promise has grown beyond `seen` pieces or has ended, its producer being started."""
+    promise._begin_reading()
+    await promise._log.wait(seen)
 
 
 def ended_log(pieces: Iterable[Any]) -> Log[Any]:
     """A log that is complete from the start; exceptions among the pieces become failures."""
     log: Log[Any] = Log()
-    log.items.extend(_as_outcome(piece) for piece in pieces)
+    for piece in pieces:
+        if isinstance(piece, BaseException):
+            log.fail(as_failure(piece, "What was given"))
+        else:
+            log.append(piece)
     log.ended = True
     return log
-
-
-def _as_outcome(value: Any) -> Any:
-    return Failure(value) if isinstance(value, BaseException) else value

@@ -1,5 +1,6 @@
 """Loops of agents: chains that feed each other, turn after turn, and the dialog of two."""
 
+import asyncio
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
@@ -8,6 +9,7 @@ from typing import Any, TypeAlias
 from miniagents.agents import MiniAgent, MiniAgents
 from miniagents.messages import EndOfDialog, MessageSequence, MessageSequencePromise, MessageType
 from miniagents.promising.context import current_context
+from miniagents.promising.runner import interrupted
 from miniagents.promising.sentinels import AWAIT, CLEAR, Sentinel
 
 ChainCallable: TypeAlias = Callable[[MessageSequencePromise], MessageType | Awaitable[Any]]
@@ -25,19 +27,31 @@ async def achain_loop(agents: Iterable[ChainLink], initial_input: MessageType = 
     - `CLEAR`: forget the messages, so that the next agent is sent nothing;
     - `None`: nothing, for links that are only sometimes there.
 
+    What an agent keeps for one dialog (`@miniagent(per_dialog=...)`) is made anew for each run of a loop.
+
     Returns when an agent raises `EndOfDialog` (as `console_user_agent` does when the user types `exit` or presses
     Ctrl+D). Every other error of an agent, `KeyboardInterrupt` among them, is raised here. Opens a `MiniAgents()` of
     its own if none is active.
     """
     links = [link for link in agents if link is not None]
     _check(links)
+    # One for each agent, not for each link: an agent that has several turns in the ring is in one dialog.
+    agents_here = {link: link.for_dialog() for link in links if isinstance(link, MiniAgent)}
+    links = [agents_here[link] if isinstance(link, MiniAgent) else link for link in links]
     context = contextlib.nullcontext() if current_context() is not None else MiniAgents()
     async with context:
         messages = MessageSequence.turn_into_sequence_promise(initial_input)
-        with contextlib.suppress(EndOfDialog):
+        try:
             while True:
                 for link in links:
                     messages = await _pass_through(link, messages)
+        except EndOfDialog:
+            return
+        except asyncio.CancelledError:
+            # At a prompt Ctrl+C is a key, and anywhere else it cancels us: who runs the loop should not see a difference.
+            if interrupted():
+                raise KeyboardInterrupt from None
+            raise
 
 
 async def adialog_loop(user_agent: MiniAgent[...], assistant_agent: MiniAgent[...]) -> None:
@@ -50,6 +64,7 @@ async def adialog_loop(user_agent: MiniAgent[...], assistant_agent: MiniAgent[..
 
 async def _pass_through(link: Any, messages: MessageSequencePromise) -> MessageSequencePromise:
     if link is AWAIT:
+        await asyncio.sleep(0)  # what is awaited may be there already, and a ring that never waits would hold the loop
         await messages
         return messages
     if link is CLEAR:

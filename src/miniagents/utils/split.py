@@ -5,7 +5,8 @@ that may be the beginning of a delimiter, so every chunking of a text gives the 
 arrives.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from miniagents.messages import Message, MessagePromise, MessageSequence, MessageSequencePromise, MessageType
@@ -13,6 +14,9 @@ from miniagents.promising import StreamAppender
 from miniagents.utils.join import join_messages
 
 _BOUNDARY: Final = None
+
+# How many pieces are cut off in one stretch before other tasks get a turn.
+_PIECES_PER_TURN: Final = 500
 
 
 class Splitter:
@@ -31,48 +35,59 @@ class Splitter:
         self._inside_code = False
         self._held = ""
 
-    def feed(self, chunk: str) -> list[str | None]:
-        """The next chunk of the text."""
+    def feed(self, chunk: str) -> Iterator[str | None]:
+        """The next chunk of the text. To be read to its end before the next call."""
         return self._cut(self._held + chunk, at_end=False)
 
-    def finish(self) -> list[str | None]:
+    def finish(self) -> Iterator[str | None]:
         """The end of the text: what was kept back is text after all."""
         return self._cut(self._held, at_end=True)
 
-    def _cut(self, text: str, at_end: bool) -> list[str | None]:
-        output: list[str | None] = []
+    def _cut(self, text: str, at_end: bool) -> Iterator[str | None]:
         start = 0
+        ahead: dict[str, int] = {}
         while True:
-            # In the order of precedence for marks that begin at the same place.
-            marks = [self._fence] if self._inside_code and self._fence else [self._fence, self._delimiter]
-            found = [(text.find(mark, start), order, mark) for order, mark in enumerate(marks) if mark]
-            place, order, mark = min(
-                ((at, order, mark) for at, order, mark in found if at >= 0), default=(len(text), 0, "")
-            )
-            undecided = len(text) if at_end else self._undecided(text, start, [mark for mark in marks if mark], place)
-            if undecided < len(text) and undecided <= place:
+            place, mark = self._next_mark(text, start, ahead)
+            undecided = len(text) if at_end else self._undecided(text, start, place)
+            if undecided < len(text) or not mark:
                 self._held = text[undecided:]
-                return [*output, text[start:undecided]] if undecided > start else output
-            if not mark:
-                self._held = ""
-                return [*output, text[start:]] if start < len(text) else output
+                if undecided > start:
+                    yield text[start:undecided]
+                return
             end = place + len(mark)
-            if mark == self._delimiter and order == len(marks) - 1 and not (self._inside_code and self._fence):
-                if place > start:
-                    output.append(text[start:place])
-                output.append(_BOUNDARY)
-            else:
-                output.append(text[start:end])
+            if mark == self._fence:
                 self._inside_code = not self._inside_code
+                yield text[start:end]
+            else:
+                if place > start:
+                    yield text[start:place]
+                yield _BOUNDARY
             start = end
 
-    @staticmethod
-    def _undecided(text: str, start: int, marks: list[str], place: int) -> int:
-        """Where a mark may have begun that the text, as far as it is known, does not decide. At most at `place`."""
-        longest = max(map(len, marks))
+    def _marks(self) -> tuple[str, ...]:
+        """What may come next, in the order of precedence for marks that begin at the same place."""
+        if self._fence is None:
+            return (self._delimiter,)
+        return (self._fence,) if self._inside_code else (self._fence, self._delimiter)
+
+    def _next_mark(self, text: str, start: int, ahead: dict[str, int]) -> tuple[int, str]:
+        """Where the next mark is, and which; the end of the text if there is none.
+
+        `ahead` remembers where each mark was found, so that no stretch of text is searched twice for it.
+        """
+        for mark in self._marks():
+            if ahead.get(mark, -1) < start:
+                found = text.find(mark, start)
+                ahead[mark] = len(text) if found < 0 else found
+        first = min(self._marks(), key=lambda mark: ahead[mark])
+        return (ahead[first], first) if ahead[first] < len(text) else (len(text), "")
+
+    def _undecided(self, text: str, start: int, place: int) -> int:
+        """Where a mark may have begun, at `place` or before, that the text, as far as it is known, does not decide."""
+        longest = max(map(len, self._marks()))
         for index in range(max(start, len(text) - longest + 1), min(len(text), place + 1)):
             tail = text[index:]
-            if any(len(mark) > len(tail) and mark.startswith(tail) for mark in marks):
+            if any(len(mark) > len(tail) and mark.startswith(tail) for mark in self._marks()):
                 return index
         return len(text)
 
@@ -124,8 +139,12 @@ def split_messages(
 
 
 async def _pieces(splitter: Splitter, text: MessagePromise) -> AsyncIterator[str | None]:
+    count = 0
     async for token in text:
         for piece in splitter.feed(token):
             yield piece
+            count += 1
+            if not count % _PIECES_PER_TURN:
+                await asyncio.sleep(0)
     for piece in splitter.finish():
         yield piece

@@ -1,0 +1,201 @@
+"""Ropes: streams whose items may be other streams, read as one flat stream.
+
+Forwarding a sequence appends one reference to it. Nothing is copied and no task exists to move items, so a token costs
+the same after one agent and after a thousand. A reader walks the rope with a stack of its own: it enters a sequence
+where it meets it, and drops a frame that has nothing left before it enters its last item, so that a chain of sequences
+that each end in the next needs no stack at all.
+
+Invariants
+----------
+1. A log of a sequence holds items, failures and links (other sequences), in the order in which they will be read.
+2. A reader that met an error is through. `settle_items()` and `next_item()` go on behind it.
+
+Not promised: that a rope which contains itself is noticed while items are found on every round of it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final, Generic, TypeVar
+
+from miniagents.promising.appender import AppenderState, StreamAppender
+from miniagents.promising.errors import DeadlockError, PromiseCancelledError
+from miniagents.promising.log import Failure, Log
+from miniagents.promising.promise import Producer, Wait, ended_log, wait_as_reader
+from miniagents.promising.sentinels import END, UNSET, Sentinel
+from miniagents.promising.stream import PIECES_PER_TURN, StreamedPromise
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+WHOLE_co = TypeVar("WHOLE_co", covariant=True)
+
+
+class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
+    """A flat stream over items and other sequences. Awaiting it gives the tuple of all items.
+
+    Made by `FlatSequence` and by what stands on it. Iterating and awaiting are as in `StreamedPromise`.
+    """
+
+    __slots__ = ("_appender", "_name")
+
+    def __init__(
+        self,
+        source: StreamAppender[Any] | Log[Any],
+        producer: Producer | None = None,
+        *,
+        name: str = "",
+        start_asap: bool | None = None,
+    ) -> None:
+        self._result = UNSET
+        self._whole = None
+        self._name = name
+        self._appender = source if isinstance(source, StreamAppender) else None
+        self._setup(source.log if isinstance(source, StreamAppender) else source, producer, start_asap)
+
+    def __aiter__(self) -> AsyncIterator[T_co]:
+        return RopeReader(self)
+
+    def read_items(self) -> "RopeReader[T_co]":
+        """A reader of its own, from the first item on, whose `next_item()` goes on behind errors."""
+        return RopeReader(self)
+
+    async def settle_items(self, wait: Wait = wait_as_reader) -> "list[T_co | Failure]":
+        """All items in their order, the errors among them as `Failure`, behind which the walk goes on."""
+        reader: RopeReader[T_co] = RopeReader(self, wait)
+        items: list[T_co | Failure] = []
+        while (item := await reader.next_item()) is not END:
+            items.append(item)
+            if len(items) % PIECES_PER_TURN == 0:
+                await asyncio.sleep(0)
+        return items
+
+    def _producer_done(self, _: object) -> None:
+        if self._appender is None:
+            super()._producer_done(_)
+        elif self._appender.state is not AppenderState.CLOSED:
+            # The producer never ran. (One that did has closed its appender, though things may still be arriving.)
+            self._appender.abandon(PromiseCancelledError(self._describe()))
+
+    async def _settle(self, wait: Wait) -> WHOLE_co | Failure:
+        if isinstance(self._result, Sentinel):
+            outcome = await self._settle_whole(wait)
+            if isinstance(self._result, Sentinel):
+                self._result = outcome
+        return self._result
+
+    async def _settle_whole(self, wait: Wait) -> WHOLE_co | Failure:
+        reader: RopeReader[T_co] = RopeReader(self, wait)
+        items: list[T_co] = []
+        while (item := await reader.next_item()) is not END:
+            outcome = await self._settle_item(item, wait)
+            if isinstance(outcome, Failure):
+                return outcome
+            items.append(outcome)
+            if len(items) % PIECES_PER_TURN == 0:
+                await asyncio.sleep(0)
+        return self._assemble(items)
+
+    async def _settle_item(self, item: Any, _: Wait) -> Any:
+        """What an item contributes to the whole, or a `Failure`."""
+        return item
+
+    def _peek(self) -> WHOLE_co | Failure | Sentinel:
+        # Whether a rope is complete is known only to who has walked it.
+        return self._result
+
+    def _describe(self) -> str:
+        return self._name or type(self).__name__
+
+
+class _Mark:
+    """What a rope reader finds where there is no item."""
+
+
+PENDING: Final = _Mark()
+BUSY: Final = _Mark()
+
+
+class RopeReader(Generic[T]):
+    """One reader's place in a rope."""
+
+    __slots__ = ("_hops", "_index", "_landmark", "_log", "_sequence", "_stack", "_wait")
+
+    def __init__(self, sequence: SequencePromise[T, Any], wait: Wait = wait_as_reader) -> None:
+        self._sequence: SequencePromise[Any, Any] = sequence
+        self._log: Log[Any] = sequence._log
+        self._index = 0
+        self._stack: list[tuple[SequencePromise[Any, Any], int]] = []
+        self._hops = 0
+        self._landmark: SequencePromise[Any, Any] | None = None
+        self._wait = wait
+
+    def __aiter__(self) -> "RopeReader[T]":
+        return self
+
+    async def __anext__(self) -> T:
+        item = await self.next_item()
+        if item is END:
+            raise StopAsyncIteration
+        if isinstance(item, Failure):
+            self._stack.clear()
+            self._log = ended_log(())  # through, whatever came after the error
+            self._index = 0
+            del self  # the traceback keeps this frame, which must not lead from the error back to itself
+            try:
+                item.throw()
+            finally:
+                del item
+        return item  # type: ignore[no-any-return]  # neither a failure nor a mark, so it is an item
+
+    async def next_item(self) -> Any:
+        """The next item, a `Failure`, or `END`; waits until one of them is there."""
+        while (item := self.poll()) is PENDING or item is BUSY:
+            if item is BUSY:
+                await asyncio.sleep(0)
+            else:
+                await self._wait(self._sequence, self._index)
+        return item
+
+    def poll(self) -> Any:
+        """The next item, a `Failure`, `END`, or the pending or the busy mark; never waits."""
+        while True:
+            log = self._log
+            if self._index < len(log.items):
+                item = log.items[self._index]
+                self._index += 1
+                if not isinstance(item, SequencePromise):
+                    self._hops = 0
+                    return item
+                self._enter(item, is_last=log.ended and self._index == len(log.items))
+                if not self._hops % PIECES_PER_TURN:
+                    return BUSY
+            elif not log.ended:
+                return PENDING
+            elif self._stack:
+                self._sequence, self._index = self._stack.pop()
+                self._log = self._sequence._log
+            else:
+                return END
+
+    @property
+    def seen(self) -> int:
+        """How many items of that log were read."""
+        return self._index
+
+    def wait_point(self) -> Log[Any]:
+        """The log whose growth a pending reader waits for, its producer being started."""
+        self._sequence._begin_reading()
+        return self._log
+
+    def _enter(self, sequence: SequencePromise[Any, Any], is_last: bool) -> None:
+        if not is_last:
+            self._stack.append((self._sequence, self._index))
+        # A rope that contains nothing but itself would be walked for ever. Brent's method: remember a sequence, at
+        # distances that double, and see whether it comes again before any item did.
+        if sequence is self._landmark and self._hops:
+            raise DeadlockError(f"{sequence!r} contains itself, so it has no first item and no end.")
+        self._hops += 1
+        if self._hops & (self._hops - 1) == 0:
+            self._landmark = sequence
+        self._sequence = sequence
+        self._log = sequence._log
+        self._index = 0

@@ -1,0 +1,230 @@
+"""Streamed promises: values that are still growing, and their readers."""
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, Generic, Literal, TypeVar, cast
+
+from miniagents.promising.appender import StreamAppender, wrong_piece
+from miniagents.promising.context import PromisingContext
+from miniagents.promising.log import Failure, Log, as_failure, capture
+from miniagents.promising.promise import Producer, Promise, Wait, ended_log, wait_as_reader
+from miniagents.promising.sentinels import END, UNSET, Sentinel
+
+T_co = TypeVar("T_co", covariant=True)
+PIECE = TypeVar("PIECE")
+PIECE_co = TypeVar("PIECE_co", covariant=True)
+
+# How many pieces are moved in one stretch before other tasks get a turn. About a millisecond.
+PIECES_PER_TURN: Final = 1000
+
+
+class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
+    """A value that is growing: pieces that are read while they are made, and the whole when all of them are there.
+
+    - `streamer`: `(promise) -> async iterator` of pieces, called once, or a `StreamAppender`. A subclass may override
+      `_streamer` instead. An exception that it raises, or gives as a piece, is raised at its place for every reader,
+      and then the stream ends.
+    - `resolver`: `async (promise) -> whole`; without one the whole is the tuple of all pieces.
+    - `prefill_pieces`, `prefill_result`: what is known already. A whole without pieces is streamed as one piece.
+
+    `async for piece in promise` starts from the first piece each time, for any number of readers. Everything else is
+    as in `Promise`.
+
+    >>> import asyncio
+    >>> async def count(promise):
+    ...     for number in range(3):
+    ...         yield number
+    >>> async def main():
+    ...     async with PromisingContext():
+    ...         promise = StreamedPromise(count)
+    ...         print([number async for number in promise], await promise)
+    >>> asyncio.run(main())
+    [0, 1, 2] (0, 1, 2)
+    """
+
+    __slots__ = ("_result", "_whole")
+
+    _piece_type: type[Any] = object
+    """What the pieces must be. A piece of another type is a `TypeError` at its place."""
+
+    def __init__(
+        self,
+        streamer: "Callable[[StreamedPromise[Any, Any]], AsyncIterable[Any]] | StreamAppender[Any] | None" = None,
+        resolver: "Callable[[StreamedPromise[Any, Any]], Awaitable[T_co]] | None" = None,
+        prefill_pieces: Iterable[PIECE_co | BaseException] | Sentinel = UNSET,
+        prefill_result: T_co | BaseException | Sentinel = UNSET,
+        start_asap: bool | None = None,
+    ) -> None:
+        self._result: T_co | Failure | Sentinel = UNSET
+        self._whole: Promise[T_co] | None = None
+        log: Log[Any] = Log()
+        producer: Producer | None = None
+        if not isinstance(prefill_pieces, Sentinel):
+            log = ended_log(prefill_pieces)
+        elif prefill_result is not UNSET and streamer is None:
+            log = ended_log([prefill_result])
+        elif isinstance(streamer, StreamAppender):
+            log = streamer.log
+        elif streamer is not None:
+            producer = lambda this: this._run_streamer(streamer)  # noqa: E731 (as below)
+        elif type(self)._streamer is not StreamedPromise._streamer:
+            producer = lambda this: this._run_streamer(type(this)._streamer)  # noqa: E731 (no name would say more)
+        else:
+            raise TypeError(
+                "A streamed promise needs a `streamer`, `prefill_pieces`, or a subclass with a `_streamer`."
+            )
+        if not isinstance(prefill_result, Sentinel):
+            self._result = (
+                as_failure(prefill_result, "What was given")
+                if isinstance(prefill_result, BaseException)
+                else prefill_result
+            )
+        if self._result is UNSET:
+            if resolver is not None:
+                self._whole = _Whole(self, resolver, start_asap)
+            elif type(self)._resolver is not StreamedPromise._resolver:
+                self._whole = _Whole(self, type(self)._resolver, start_asap)
+        self._setup(log, producer, start_asap)
+
+    def _streamer(self) -> AsyncIterator[PIECE_co]:
+        """To be overridden by a subclass that is made without a `streamer`."""
+        raise NotImplementedError
+
+    async def _resolver(self) -> T_co:
+        """May be overridden by a subclass whose whole is not made by `_assemble`."""
+        raise NotImplementedError
+
+    def _assemble(self, pieces: list[Any]) -> T_co:
+        """The whole, made of all pieces, none of which is an error. Called once, without waiting."""
+        return cast("T_co", tuple(pieces))  # that is what T is when nobody said how to make it
+
+    async def _run_streamer(self, streamer: Callable[[Any], AsyncIterable[Any]]) -> None:
+        log = self._log
+        try:
+            async with closing(streamer(self)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, BaseException):
+                        self._record_error(piece)
+                        break
+                    if not isinstance(piece, self._piece_type):
+                        raise wrong_piece(piece, self._piece_type)
+                    log.append(piece)
+                    if not len(log.items) % PIECES_PER_TURN:
+                        await asyncio.sleep(0)
+        except BaseException as error:
+            self._record_error(error)
+            if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+                raise
+        finally:
+            log.end()
+            del log, self  # as in `_run_resolver`
+
+    def __aiter__(self) -> AsyncIterator[PIECE_co]:
+        return self.read_pieces()
+
+    def read_pieces(self) -> "PieceReader[PIECE_co]":
+        """A reader of its own, from the first piece on. `async for` over the promise makes one too."""
+        return PieceReader(self)
+
+    async def _settle(self, wait: "Wait") -> T_co | Failure:
+        if self._whole is not None:
+            return await self._whole._settle(wait)
+        if self._result is UNSET:
+            await self._wait_until_decided(wait)
+        outcome = self._peek()
+        assert not isinstance(outcome, Sentinel)  # it is decided
+        return outcome
+
+    def _peek(self) -> T_co | Failure | Sentinel:
+        if self._whole is not None:
+            return self._whole._peek()
+        if self._result is UNSET:
+            if self._log.failure is not None:
+                self._result = self._log.failure
+            elif self._log.ended:
+                self._result = self._make_result()
+        return self._result
+
+    def _make_result(self) -> T_co | Failure:
+        try:
+            return self._assemble(self._log.items)
+        except Exception as error:
+            return capture(error, self._describe(), self._context)
+
+
+class _Whole(Promise[T_co]):
+    """The whole of a `StreamedPromise` that has a resolver. The handlers hear of the outer promise only."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, owner: StreamedPromise[Any, T_co], resolver: Callable[[Any], Awaitable[T_co]], start_asap: bool | None
+    ) -> None:
+        # Weak, because the owner has this promise. Whoever starts it does so by way of the owner, which then is alive.
+        owner_ref = weakref.ref(owner)
+
+        def produce(this: Promise[Any]) -> Coroutine[Any, Any, None]:
+            owner = owner_ref()
+            return this._run_resolver(lambda _: resolver(owner))
+
+        self._setup(Log(), produce, start_asap)
+
+    def _bind(self, context: PromisingContext) -> None:
+        self._context = context
+
+
+class PieceReader(Generic[PIECE]):
+    """One reader's place in a stream. A class and not a generator: breaking off leaves nothing behind to be closed."""
+
+    __slots__ = ("_log", "_promise", "_seen")
+
+    def __init__(self, promise: StreamedPromise[PIECE, Any]) -> None:
+        self._promise = promise
+        self._log: Log[PIECE] = promise._log
+        self._seen = 0
+
+    def __aiter__(self) -> "PieceReader[PIECE]":
+        return self
+
+    async def __anext__(self) -> PIECE:
+        seen = self._seen
+        if seen < len(self._log.items):  # no coroutine for what is there
+            self._seen = seen + 1
+            piece = self._log.items[seen]
+        else:
+            found = await self.next_piece()
+            if found is END:
+                raise StopAsyncIteration
+            piece = found
+        if isinstance(piece, Failure):
+            self._log = ended_log(())  # this reader is through, whatever came after the error
+            self._seen = 0
+            del self  # as in `_run_resolver`
+            try:
+                piece.throw()
+            finally:
+                del piece
+        return piece
+
+    async def next_piece(self) -> PIECE | Failure | Literal[Sentinel.END]:
+        """The next piece, an error as a `Failure` that does not count as read by this, or `END`. Waits for it."""
+        log = self._log
+        seen = self._seen
+        while seen >= len(log.items):
+            if log.ended:
+                return END
+            await wait_as_reader(self._promise, seen)
+        self._seen = seen + 1
+        return log.items[seen]
+
+
+@contextlib.asynccontextmanager
+async def closing(pieces: AsyncIterable[PIECE]) -> AsyncIterator[AsyncIterable[PIECE]]:
+    """Close a foreign stream, if it can be closed, in the task that read it and not whenever it is collected."""
+    try:
+        yield pieces
+    finally:
+        if (aclose := getattr(pieces, "aclose", None)) is not None:
+            await aclose()

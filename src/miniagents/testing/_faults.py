@@ -1,0 +1,77 @@
+"""What can go wrong with an answer of `LLMServer`."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+FaultKind = Literal[
+    "status",
+    "close_before_headers",
+    "hang_before_headers",
+    "cut",
+    "reset",
+    "clean_eof",
+    "silence",
+    "comments_only",
+    "error_event",
+    "malformed_json",
+    "missing_role",
+    "null_content",
+    "empty_choices_first",
+    "no_content",
+    "finish_length",
+    "finish_content_filter",
+    "crlf_and_comments",
+    "split_bytes",
+]
+"""The names of the faults; `Fault` tells what each one does."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong with an answer.
+
+    | kind | what the client sees |
+    |---|---|
+    | `status` | an error answer with `status` (and `Retry-After: retry_after`) in the provider's own shape |
+    | `close_before_headers` | the connection is closed, nothing was answered |
+    | `hang_before_headers` | nothing, until the client gives up |
+    | `cut` | the connection is closed inside the body |
+    | `reset` | the connection is reset (TCP RST) inside the body |
+    | `clean_eof` | the body ends in good order, but before what marks the end of the answer |
+    | `silence` | the body goes on no further, until the client gives up |
+    | `comments_only` | likewise, but SSE comments keep coming |
+    | `error_event` | an error of the provider inside the stream; if not streamed: an error body with status 200 |
+    | `malformed_json` | one event that is broken JSON, then the rest; if not streamed: broken JSON |
+    | `missing_role` | a message without `role` |
+    | `null_content` | one delta without text (OpenAI: `null`, Anthropic: empty); not streamed: `null` (OpenAI only) |
+    | `empty_choices_first` | OpenAI: first a chunk without choices; not streamed: no choices. Anthropic: a ping |
+    | `no_content` | a complete answer without any text |
+    | `finish_length`, `finish_content_filter` | a complete answer that gives this as the reason why it ended |
+    | `crlf_and_comments` | nothing is wrong: CRLF line ends, and comments between the events |
+    | `split_bytes` | nothing is wrong: every byte of the body comes by itself |
+
+    Args:
+        kind: One of the names above.
+        at_token: After how many tokens it happens (or after all, if there are fewer), for the kinds from `cut`
+            to `malformed_json` and `null_content`. A body that is not streamed breaks in its middle instead.
+        times: To how many requests it happens, the first ones; to all of them if not given.
+        status: For `status`, from 400 to 599.
+        retry_after: For `status`, seconds.
+
+    Raises:
+        ValueError: An unknown kind, or a number out of range.
+    """
+
+    kind: FaultKind
+    at_token: int = 1
+    times: int | None = None
+    status: int = 500
+    retry_after: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(FaultKind):
+            raise ValueError(f"There is no fault {self.kind!r}; choose one of {', '.join(get_args(FaultKind))}.")
+        if self.at_token < 0:
+            raise ValueError(f"`at_token` counts tokens and cannot be {self.at_token}.")
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"`status` must be an error status from 400 to 599, not {self.status}.")

@@ -1,0 +1,16 @@
+"""What holds for every test: no keys, no network, no clock."""
+
+import os
+import runpy
+from pathlib import Path
+
+from hypothesis import settings
+
+runpy.run_path(str(Path(__file__).parent / "support" / "offline" / "sitecustomize.py"))
+
+for name in [name for name in os.environ if name.startswith(("OPENAI_", "ANTHROPIC_", "MINIAGENTS_"))]:
+    del os.environ[name]  # whoever runs the tests may have keys; a test that wants a variable sets it
+
+# A slow machine is no reason to fail, so generated tests have no deadline of their own.
+settings.register_profile("miniagents", deadline=None)
+settings.load_profile("miniagents")
