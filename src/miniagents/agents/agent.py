@@ -13,7 +13,7 @@ from miniagents.promising.context import PromisingContext, current_context
 
 P = ParamSpec("P")
 
-_RESERVED_PARAMETERS: Final = ("messages", "start_asap")
+_RESERVED_PARAMETERS: Final = ("messages", "start_asap", "timeout")
 _CONTAINERS: Final = frozenset((dict, list, set, tuple))
 _CONTAINER_CLASSES: Final = (dict, list, set, deque)
 
@@ -51,14 +51,24 @@ class MiniAgent(Generic[P]):
         self.__wrapped__ = function
 
     def inquire(
-        self, /, messages: MessageType = None, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs
+        self,
+        /,
+        messages: MessageType = None,
+        start_asap: bool | None = None,
+        timeout: float | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> MessageSequencePromise:
         """Call the agent with `messages` and get its replies, a sequence that is still growing. Never waits.
 
         The agent starts at the next task switch, in the current context (with `start_asap=False`, when its replies are
-        first read). The keyword arguments reach the function as they are, except that lists, dicts and sets are
+        first read). With a `timeout`, in seconds from its start, the call and everything that it calls is cancelled when
+        the time is over, and the tail of its replies is a `DeadlineExceededError`. The keyword arguments reach the function as they are, except that lists, dicts and sets are
         copied, so that a change the caller makes later is not seen. What the agent raises is raised where the replies
         are read. Made outside any context, the call starts when its replies are first read inside one.
+
+        The replies may be dropped: the agent goes on (detach). `replies.cancel()` stops it and all that it has started;
+        `async with agent.inquire(...) as replies:` does so when the block ends.
 
         Raises `TypeError`, at once, for what is no message and for arguments that the function does not take.
 
@@ -74,25 +84,35 @@ class MiniAgent(Generic[P]):
         >>> asyncio.run(main())
         Hi, Ada! Hi, Alan!
         """
-        return self._call(MessageSequence.turn_into_sequence_promise(messages), start_asap, args, kwargs)
+        return self._call(MessageSequence.turn_into_sequence_promise(messages), start_asap, timeout, args, kwargs)
 
-    def initiate_inquiry(self, /, start_asap: bool | None = None, *args: P.args, **kwargs: P.kwargs) -> AgentCall:
+    def initiate_inquiry(
+        self, /, start_asap: bool | None = None, timeout: float | None = None, *args: P.args, **kwargs: P.kwargs
+    ) -> AgentCall:
         """Call the agent and keep the call open, to send it messages one by one. Otherwise like `inquire`."""
         sequence = MessageSequence()
         appender: MessageAppender = sequence.message_appender.begin()
-        replies = self._call(sequence.sequence_promise, start_asap, args, kwargs)
+        replies = self._call(sequence.sequence_promise, start_asap, timeout, args, kwargs)
         return AgentCall(appender, replies, _opener())
 
     def _call(
-        self, messages: MessageSequencePromise, start_asap: bool | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        messages: MessageSequencePromise,
+        start_asap: bool | None,
+        timeout: float | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> MessageSequencePromise:
-        if args or start_asap not in (None, True, False):  # `start_asap` is second only because P.args must come after
+        # `start_asap` and `timeout` are positional only because `P.args` must come last.
+        if args or start_asap not in (None, True, False):
             raise TypeError(f"{self.alias} is sent one argument, a list if need be; all others are given by keyword.")
         merged = (
             {**self._kwargs, **{name: snapshot(value) for name, value in kwargs.items()}} if kwargs else self._kwargs
         )
         self._parameters.check_call(self.alias, merged)
-        return InteractionContext(self, messages).start_reply(self.function, merged, start_asap)
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"`timeout` is a positive number of seconds, not {timeout!r}.")
+        return InteractionContext(self, messages).start_reply(self.function, merged, start_asap, timeout)
 
     def fork(self, /, alias: str | None = None, description: str | None = None, **kwargs: Any) -> "MiniAgent[...]":
         """An agent with the same function and these keyword arguments as presets. Later presets win. Needs no context."""
@@ -131,6 +151,10 @@ class AgentDecorator(Protocol):
 
 @overload
 def miniagent(function: Callable[Concatenate[InteractionContext, P], Awaitable[None]], /) -> MiniAgent[P]: ...
+
+
+@overload
+def miniagent(function: Callable[..., Awaitable[None]], /) -> MiniAgent[...]: ...  # `(ctx, **kwargs)`, for one
 
 
 @overload

@@ -46,6 +46,11 @@ class AgentCall:
             self.finish()
         return self._replies
 
+    def cancel(self, reason: str = "") -> None:
+        """Stop the agent and everything that it has started, and finish the call; see `Promise.cancel`. Never waits."""
+        self._replies.cancel(reason)
+        self.finish()
+
     def finish(self) -> None:
         """Tell the agent that nothing more will be sent. A second call changes nothing."""
         self._appender.close()

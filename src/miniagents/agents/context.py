@@ -26,7 +26,8 @@ class MiniAgents(MessageContext):
     - `start_everything_asap_by_default`: agents start when they are called (`True`) or when their replies are read.
     - `appenders_capture_errors_by_default`: see `StreamAppender`.
     - `errors_as_messages`: errors of agents arrive as `ErrorMessage`s instead of being raised.
-    - `log_level_for_errors`: for errors that nobody read.
+    - `log_level_for_errors`, `grace_period`: for errors that nobody read and for agents that do not stop; see
+      `PromisingContext`.
 
     >>> from miniagents import miniagent
     >>> @miniagent
@@ -64,12 +65,10 @@ class MiniAgents(MessageContext):
         everything and raises `KeyboardInterrupt`. Inside a running loop it raises `RuntimeError`: use `arun` there.
         """
         _check_awaitable(awaitable)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return run_in_new_loop(lambda: self.arun(awaitable))
-        _close(awaitable)
-        raise RuntimeError("An event loop is running already: use `await MiniAgents().arun(...)` here.")
+        if asyncio._get_running_loop() is not None:
+            _close(awaitable)
+            raise RuntimeError("An event loop is running already: use `await MiniAgents().arun(...)` here.")
+        return run_in_new_loop(lambda: self.arun(awaitable))
 
     async def arun(self, awaitable: Awaitable[T]) -> T:
         """Await `awaitable` in this context, wait for everything that was started, and give the result."""

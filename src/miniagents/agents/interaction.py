@@ -109,7 +109,11 @@ class InteractionContext:
             del appender
 
     def start_reply(
-        self, function: Callable[..., Awaitable[None]], kwargs: Mapping[str, Any], start_asap: bool | None
+        self,
+        function: Callable[..., Awaitable[None]],
+        kwargs: Mapping[str, Any],
+        start_asap: bool | None,
+        timeout: float | None,
     ) -> MessageSequencePromise:
         """The reply of this call, whose producer is the agent."""
         self._appender.begin()
@@ -118,6 +122,7 @@ class InteractionContext:
             lambda replies: self._run(function, kwargs, replies),
             name=self.this_agent.alias,
             start_asap=start_asap,
+            timeout=timeout,
         )
 
     def _note_trace(self, error: BaseException) -> None:

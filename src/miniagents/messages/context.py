@@ -5,7 +5,8 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from miniagents.promising.context import HandlerT, PromisingContext, as_handlers
+from miniagents.promising.context import PromisingContext
+from miniagents.promising.observers import HandlerT, as_handlers
 from miniagents.promising.promise import Promise
 
 if TYPE_CHECKING:  # a message knows this context, which only passes messages on

@@ -12,10 +12,12 @@ from miniagents.promising.errors import (
     AppenderNotOpenError,
     ContextClosedError,
     ContextReentryError,
+    DeadlineExceededError,
     DeadlockError,
     MiniAgentsError,
     NoActiveContextError,
     PromiseCancelledError,
+    StuckTasksError,
     UnresolvedPromiseError,
     WrongLoopError,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "AppenderNotOpenError",
     "ContextClosedError",
     "ContextReentryError",
+    "DeadlineExceededError",
     "DeadlockError",
     "FlatSequence",
     "MiniAgentsError",
@@ -43,6 +46,7 @@ __all__ = [
     "SequencePromise",
     "StreamAppender",
     "StreamedPromise",
+    "StuckTasksError",
     "UnresolvedPromiseError",
     "WrongLoopError",
 ]

@@ -18,7 +18,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 from miniagents.promising.errors import (
     ContextClosedError,
@@ -29,8 +29,11 @@ from miniagents.promising.errors import (
     WrongLoopError,
 )
 from miniagents.promising.log import Failure
+from miniagents.promising.observers import HandlerT, Observers, as_handlers, call_handler, inside_handler
 from miniagents.promising.resources import Close, Resources
 from miniagents.promising.runner import interrupted
+from miniagents.promising.stuck import give_up
+from miniagents.promising.tree import Branch, Cancellation, current_branch
 from miniagents.promising.unread import UnreadErrors
 
 if TYPE_CHECKING:  # the two modules need each other: a promise lives in a context, a context hands promises to handlers
@@ -38,14 +41,12 @@ if TYPE_CHECKING:  # the two modules need each other: a promise lives in a conte
 
 T = TypeVar("T")
 PromiseResolvedHandler: TypeAlias = Callable[["Promise[Any]", Any], Awaitable[None]]
-HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[None]])
 
 logger = logging.getLogger(__name__)
 
+_CONTEXT_ENDS: Final = Cancellation("its context has ended")
+
 _current: contextvars.ContextVar["PromisingContext | None"] = contextvars.ContextVar("miniagents_context", default=None)
-# Set in the tasks of handlers: promises made there call no handlers, or a handler that awaits anything would call
-# itself for ever.
-_inside_handler: contextvars.ContextVar[bool] = contextvars.ContextVar("miniagents_inside_handler", default=False)
 
 
 class Abandonable(Protocol):
@@ -69,6 +70,8 @@ class PromisingContext:
 
     - `start_everything_asap_by_default`: producers start at once (`True`) or when they are first read.
     - `appenders_capture_errors_by_default`: what `StreamAppender` does with an exception in its block.
+    - `grace_period`: seconds that tasks have to end when they are cancelled because the context is left by an error.
+      Then `StuckTasksError` names those that have not, and where they stand. `None`: as long as they want.
     - `log_level_for_errors`: at which level errors that nobody read are logged when the context ends.
     - `on_promise_resolved`: an async callable `(promise, result_or_exception)`, or several, called once for each
       promise made in this context or in one inside it. What a handler raises is logged. Promises that a handler makes
@@ -88,7 +91,11 @@ class PromisingContext:
         appenders_capture_errors_by_default: bool = False,
         log_level_for_errors: int = logging.ERROR,
         on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
+        grace_period: float | None = 5.0,
     ) -> None:
+        if grace_period is not None and not grace_period >= 0:
+            raise ValueError(f"`grace_period` is a number of seconds or None, not {grace_period!r}.")
+        self.grace_period = grace_period
         self.start_everything_asap_by_default = start_everything_asap_by_default
         self.appenders_capture_errors_by_default = appenders_capture_errors_by_default
         self.log_level_for_errors = log_level_for_errors
@@ -99,8 +106,7 @@ class PromisingContext:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._token: contextvars.Token[PromisingContext | None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        # Tasks that only look on, for the handlers, each with what it waits for at the moment.
-        self._observers: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
+        self._observers = Observers(log_level_for_errors)
         self._cancelling = False
         self._unread = UnreadErrors(log_level_for_errors)
         self._open: dict[Abandonable, None] = {}
@@ -165,7 +171,7 @@ class PromisingContext:
             for unfinished in list(self._unfinished):
                 unfinished.finish()
             await self.aflush_tasks()
-            self._abandon_open()  # nobody is left who could write
+            self._abandon_open()
             await self.aflush_tasks()
         finally:
             # Nothing but observers that wait for what nobody will ever start, unless the waiting was interrupted.
@@ -182,32 +188,40 @@ class PromisingContext:
         while True:
             if self._tasks:
                 await asyncio.wait(self._tasks)
-            elif any(future is None or future.done() for future in self._observers.values()):
-                await asyncio.sleep(0)  # an observer is about to find out something
+            elif self._observers.are_finding_out:
+                await asyncio.sleep(0)
             else:
                 return
 
     async def _cancel_tasks(self) -> None:
         """Cancel all tasks and wait until they have ended, also if the waiting is cancelled meanwhile.
 
-        Each is cancelled once. What they start while they end is cancelled as soon as it starts.
+        Each is cancelled once. What they start while they end is cancelled as soon as it starts. Those that have not
+        ended when the grace period is over are given up: `StuckTasksError`.
         """
         self._cancelling = True
-        cancelled = False
-        for task in (*self._tasks, *self._observers):
-            task.cancel()
-        while tasks := (*self._tasks, *self._observers):
+        cancelled: asyncio.CancelledError | None = None
+        for task in (*self._tasks, *self._observers.tasks):
+            task.cancel(_CONTEXT_ENDS)
+        loop = asyncio.get_running_loop()
+        give_up_at = None if self.grace_period is None else loop.time() + self.grace_period
+        while tasks := (*self._tasks, *self._observers.tasks):
+            timeout = None if give_up_at is None else give_up_at - loop.time()
+            if timeout is not None and timeout <= 0:
+                break
             try:
-                await asyncio.wait(tasks)
-            except asyncio.CancelledError:
-                cancelled = True
+                await asyncio.wait(tasks, timeout=timeout)
+            except asyncio.CancelledError as error:
+                cancelled = error
         self._cancelling = False
-        if cancelled:
-            raise asyncio.CancelledError
+        if tasks:
+            raise give_up(tasks, self.grace_period or 0)
+        if cancelled is not None:
+            raise cancelled
 
     def _abandon_open(self) -> None:
-        for abandoned in list(self._open):
-            abandoned.abandon(PromiseCancelledError("Its context has ended, so the producer of this stream"))
+        for abandoned in list(self._open):  # nobody is left who could write
+            abandoned.abandon(PromiseCancelledError("The producer of this stream", _CONTEXT_ENDS.reason))
 
     def _deactivate(self) -> None:
         self._abandon_open()
@@ -224,8 +238,6 @@ class PromisingContext:
                 if _current.get() is self:
                     _current.set(self.parent)
 
-    # ------------------------------------------------------------------ tasks
-
     def start_asap(self, awaitable: Awaitable[T]) -> "asyncio.Task[T]":
         """Run `awaitable` as a task of this context, from the next task switch on, and return the task.
 
@@ -234,24 +246,31 @@ class PromisingContext:
         is cancelled is cancelled with them.
         """
         try:
-            return self.spawn(_as_coroutine(awaitable))
+            branch = current_branch.get()
+            task = self.spawn(_as_coroutine(awaitable), branch=branch)
         except BaseException:
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
             raise
+        if branch is not None:
+            branch.add(task)
+            task.add_done_callback(branch.remove)
+        return task
 
     def spawn(
         self,
         coroutine: Coroutine[Any, Any, T],
         *,
         name: str | None = None,
+        branch: Branch | None = None,
         on_done: "Callable[[asyncio.Task[T]], object] | None" = None,
     ) -> "asyncio.Task[T]":
-        """Start `coroutine` as a task that this context owns. `on_done` is called when the task has ended in any way.
+        """Start `coroutine` as a task that this context owns, and what it starts as growing on `branch`.
 
-        Raises `ContextClosedError` if the context is not active and `WrongLoopError` if it runs in another loop.
+        `on_done` is called when the task has ended in any way. Raises `ContextClosedError` if the context is not active
+        and `WrongLoopError` if it runs in another loop.
         """
-        task = self._make_task(coroutine, name)
+        task = self._make_task(coroutine, name, branch)
         self._tasks.add(task)
         # `on_done` first: the context may end as soon as the last task is out of the registry.
         if on_done is not None:
@@ -259,21 +278,23 @@ class PromisingContext:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _make_task(self, coroutine: Coroutine[Any, Any, T], name: str | None) -> "asyncio.Task[T]":
+    def _make_task(
+        self, coroutine: Coroutine[Any, Any, T], name: str | None, branch: Branch | None = None
+    ) -> "asyncio.Task[T]":
         try:
             loop = self._running_loop(name or "A task")
         except BaseException:
             coroutine.close()  # or Python warns that it was never awaited, beside the error that says why
             raise
-        variables: contextvars.Context | None = None
+        variables = contextvars.copy_context()
+        variables.run(current_branch.set, branch)
         if _current.get() is not self:
             # Started late, by a reader who sits in another context: what it starts still belongs to this one.
-            variables = contextvars.copy_context()
             variables.run(_current.set, self)
         # Not by the task factory of the loop: an eager one would run the task inside the call that starts it.
         task = asyncio.Task(coroutine, loop=loop, name=name, context=variables)
         if self._cancelling:
-            task.cancel()
+            task.cancel(_CONTEXT_ENDS)
         return task
 
     def _running_loop(self, what: str) -> asyncio.AbstractEventLoop:
@@ -313,8 +334,6 @@ class PromisingContext:
         """Keep an error until somebody reads it, or until the context ends and it is reported. Gives what to use."""
         return self._unread.keep(failure)
 
-    # ------------------------------------------------------------------ resources
-
     def resource(self, key: object, make: Callable[[], tuple[T, Close]]) -> T:
         """Something that is made once for each event loop and `key`, such as a client, and closed with the context.
 
@@ -339,7 +358,7 @@ class PromisingContext:
         context: PromisingContext | None = self
         while context is not None:
             if context._observes():
-                return not _inside_handler.get()
+                return not inside_handler.get()
             context = context.parent
         return False
 
@@ -348,24 +367,11 @@ class PromisingContext:
 
     def observe(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a task that looks on. It waits by `observing` only, and the context does not wait for it."""
-        task = self._make_task(coroutine, "observer")
-        self._observers[task] = None
-        task.add_done_callback(self._observer_done)
-
-    def _observer_done(self, task: "asyncio.Task[None]") -> None:
-        self._observers.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.log(self.log_level_for_errors, "An observer failed", exc_info=error)
+        self._observers.add(self._make_task(coroutine, "observer"))
 
     async def observing(self, promise: "Promise[Any]", seen: int) -> None:
         """Wait, as an observer, until a promise has grown, without starting whoever would let it grow."""
-        log = promise._log
-        task = asyncio.current_task()
-        if len(log.items) > seen or log.ended or task is None:
-            return
-        self._observers[task] = future = log.waiter()
-        await future
-        self._observers[task] = None
+        await self._observers.wait(promise._log, seen)
 
     def promise_resolved(self, promise: "Promise[Any]", outcome: object) -> None:
         """Tell the handlers of this context, then those of the contexts around it, each in a task of its own."""
@@ -377,14 +383,7 @@ class PromisingContext:
 
     def run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call a handler in a task of this context. What it raises is logged."""
-        self.spawn(self._run_handler(call), name="handler")
-
-    async def _run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
-        _inside_handler.set(True)
-        try:
-            await call()
-        except Exception:
-            logger.log(self.log_level_for_errors, "A handler failed", exc_info=True)
+        self.spawn(call_handler(call, self.log_level_for_errors), name="handler")
 
 
 def current_context() -> PromisingContext | None:
@@ -394,15 +393,6 @@ def current_context() -> PromisingContext | None:
     while context is not None and not context._active:
         context = context.parent
     return context
-
-
-def as_handlers(handlers: HandlerT | Iterable[HandlerT]) -> list[HandlerT]:
-    """One handler or several, as a list; a `TypeError` for anything that cannot be called."""
-    listed = [handlers] if callable(handlers) else list(handlers)
-    for handler in listed:
-        if not callable(handler):
-            raise TypeError(f"A handler must be an async callable, not {type(handler).__name__}.")
-    return listed
 
 
 async def _as_coroutine(awaitable: Awaitable[T]) -> T:

@@ -8,6 +8,8 @@ MiniAgentsError
 ├── WrongLoopError (RuntimeError)              read from another event loop than the one that fills it
 ├── UnresolvedPromiseError (RuntimeError)      a value was asked for, without waiting, before it was there
 ├── PromiseCancelledError (RuntimeError)       the producer was cancelled: what was said stays, nothing more comes
+│   └── DeadlineExceededError (TimeoutError)   because its time was up
+├── StuckTasksError (RuntimeError)             tasks that were cancelled and do not end
 ├── DeadlockError (RuntimeError)               a wait that can never end
 └── AppenderError (RuntimeError)
     ├── AppenderNotOpenError                   not opened yet: open it first
@@ -72,10 +74,23 @@ class UnresolvedPromiseError(MiniAgentsError, RuntimeError):
 
 
 class PromiseCancelledError(MiniAgentsError, RuntimeError):
-    """The producer was cancelled before it had finished. What it had said until then stays readable."""
+    """The producer was cancelled before it had finished. What it had said until then stays readable.
 
-    def __init__(self, what: str = "The producer of this promise") -> None:
-        super().__init__(f"{what} was cancelled before it had finished.")
+    `who` was cancelled (the alias, if it is an agent), and the `reason` for it, if one was given.
+    """
+
+    def __init__(self, who: str = "The producer of this promise", reason: str = "") -> None:
+        super().__init__(f"{who} was cancelled before it had finished{': ' if reason else ''}{reason}.")
+        self.who = who
+        self.reason = reason
+
+
+class DeadlineExceededError(PromiseCancelledError, TimeoutError):
+    """The producer was cancelled because its time, or that of somebody who called it, was up."""
+
+
+class StuckTasksError(MiniAgentsError, RuntimeError):
+    """Tasks were cancelled and have not ended within the grace period. The message says where they stand."""
 
 
 class DeadlockError(MiniAgentsError, RuntimeError):

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, NoReturn, Protocol, TypeVar
 
-from miniagents.promising.errors import PromiseCancelledError
+from miniagents.promising.errors import DeadlineExceededError, PromiseCancelledError
+from miniagents.promising.tree import Cancellation
 
 T = TypeVar("T")
 
@@ -60,12 +61,21 @@ def as_failure(error: BaseException, who: str) -> Failure:
     belongs to the frame it was raised in. `StopAsyncIteration`, raised inside an iterator, would look like its end.
     """
     if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
-        return Failure(PromiseCancelledError(who))
+        return Failure(cancelled_error(who, error))
     if isinstance(error, (StopIteration, StopAsyncIteration)):
         wrapped = RuntimeError(f"{who} raised {type(error).__name__}.")
         wrapped.__cause__ = error
         return Failure(wrapped, who)
     return Failure(error, who)
+
+
+def cancelled_error(who: str, error: BaseException | None = None) -> PromiseCancelledError:
+    """What the readers of `who` get, who was ended by `error`."""
+    why = error.args[0] if error is not None and error.args else ""
+    if isinstance(why, Cancellation):
+        kind = DeadlineExceededError if why.is_deadline else PromiseCancelledError
+        return kind(who, why.reason)
+    return PromiseCancelledError(who, why if isinstance(why, str) else "")
 
 
 class FailureKeeper(Protocol):

@@ -8,13 +8,15 @@ A `StreamedPromise` whose whole value follows from its pieces has no second task
 ended makes the value, and it is kept.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import NoActiveContextError, PromiseCancelledError
-from miniagents.promising.log import Failure, Log, as_failure, capture
+from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture
 from miniagents.promising.sentinels import UNSET, Sentinel
+from miniagents.promising.tree import Branch, Cancellable, Cancellation, current_branch
 
 T_co = TypeVar("T_co", covariant=True)
 PIECE = TypeVar("PIECE")
@@ -54,7 +56,7 @@ class Promise(Generic[T_co]):
     42 42
     """
 
-    __slots__ = ("__weakref__", "_context", "_log", "_producer", "_untold")
+    __slots__ = ("__weakref__", "_branch", "_context", "_grown_on", "_log", "_producer", "_task", "_untold")
 
     def __init__(
         self,
@@ -81,6 +83,9 @@ class Promise(Generic[T_co]):
         self._producer = producer
         self._context: PromisingContext | None = None
         self._untold = False
+        self._task: asyncio.Task[None] | None = None
+        self._branch: Branch | None = None
+        self._grown_on = None if producer is None else current_branch.get()
         context = current_context()
         if context is None:
             return
@@ -99,19 +104,81 @@ class Promise(Generic[T_co]):
         producer, self._producer = self._producer, None
         if producer is None:
             return
+        branch = Branch(self._grown_on, self)
         try:
-            context.spawn(producer(self), name=self._describe(), on_done=self._producer_done)
+            self._task = context.spawn(producer(self), name=self._describe(), branch=branch, on_done=self._task_done)
         except BaseException:
             self._producer = producer
+            branch.end()
             raise
+        self._branch = branch
+        self._grown_on = None
         if self._untold:
             self._start_observing(context)
 
-    def _producer_done(self, _: object) -> None:
+    def _task_done(self, task: "asyncio.Task[None]") -> None:
+        self._task = None
+        # A task that is cancelled before its first step has run nothing that could have ended the log.
+        self._end_unsaid(cancelled_error(self._describe(), _why_cancelled(task)))
+        if self._branch is not None:
+            self._branch.end()
+
+    def _end_unsaid(self, error: PromiseCancelledError) -> None:
+        """End the log with `error` if its producer never ran."""
         if not self._log.ended:
-            # Cancelled before its first step: nothing in the coroutine has run that could have ended the log.
-            self._log.fail(Failure(PromiseCancelledError(self._describe())))
+            self._log.fail(Failure(error))
             self._log.end()
+
+    # ------------------------------------------------------------------ stopping
+
+    def cancel(self, msg: Any = "") -> None:
+        """Stop the producer and everything that it has started, and what that has started, and so on. Never waits.
+
+        What was said until then stays readable; then comes a `PromiseCancelledError` with the name of the producer and
+        the reason `msg`. Nothing happens to producers that have ended, except that what they have started is stopped.
+        One that was not started yet never will be.
+        """
+        why = msg if isinstance(msg, Cancellation) else Cancellation(str(msg))
+        doomed: list[Cancellable] = [self]
+        while doomed:
+            one = doomed.pop()
+            if isinstance(one, Promise):
+                doomed.extend(one._cancel_producer(why))
+            else:
+                one.cancel(why)
+
+    def _cancel_producer(self, why: Cancellation) -> list[Cancellable]:
+        """Stop this producer alone; give what grows on its branch."""
+        if self._producer is not None:
+            self._producer = None
+            self._end_unsaid(cancelled_error(self._describe(), asyncio.CancelledError(why)))
+        elif self._task is not None:
+            self._task.cancel(why)
+        return [] if self._branch is None else self._branch.children()
+
+    def _limit(self, seconds: float) -> None:
+        """Cancel the producer, which must have been started, and its branch when this time is over."""
+        if self._branch is not None:
+            why = Cancellation(f"the {seconds:g} s that {self._describe()} had are over", is_deadline=True)
+            self._branch.limit(asyncio.get_running_loop().call_later(seconds, self.cancel, why))
+
+    async def _ended(self) -> None:
+        """Wait until the producer and everything that it has started have ended."""
+        while tasks := self._live_tasks():
+            await asyncio.wait(tasks)
+
+    def _live_tasks(self) -> "list[asyncio.Task[Any]]":
+        """The tasks of the producer and of everything that it has started."""
+        tasks: list[asyncio.Task[Any]] = []
+        rest: list[Cancellable] = [self]
+        while rest:
+            one = rest.pop()
+            if isinstance(one, asyncio.Task):
+                tasks.append(one)
+            elif isinstance(one, Promise):
+                tasks.extend([one._task] if one._task is not None else [])
+                rest.extend(one._branch.children() if one._branch is not None else [])
+        return tasks
 
     def _begin_reading(self) -> None:
         """Called by a reader that has to wait: binds and starts what is not started yet."""
@@ -217,6 +284,16 @@ class Promise(Generic[T_co]):
         outcome = self._peek()
         state = "failed" if isinstance(outcome, Failure) else "pending" if outcome is UNSET else "resolved"
         return f"<{self._describe()} {state}>"
+
+
+def _why_cancelled(task: "asyncio.Task[Any]") -> asyncio.CancelledError | None:
+    if not task.cancelled():
+        return None
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        return error
+    return None
 
 
 async def wait_as_reader(promise: Promise[Any], seen: int) -> None:

@@ -15,9 +15,10 @@ Not promised: that a rope which contains itself is noticed while items are found
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from miniagents.promising.appender import AppenderState, StreamAppender
+from miniagents.promising.context import PromisingContext
 from miniagents.promising.errors import DeadlockError, PromiseCancelledError
 from miniagents.promising.log import Failure, Log
 from miniagents.promising.promise import Producer, Wait, ended_log, wait_as_reader
@@ -33,9 +34,11 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     """A flat stream over items and other sequences. Awaiting it gives the tuple of all items.
 
     Made by `FlatSequence` and by what stands on it. Iterating and awaiting are as in `StreamedPromise`.
+    `async with sequence:` binds the work to the block: when it is left, in whatever way, the producer and everything
+    below it is cancelled, and has ended before the next line runs.
     """
 
-    __slots__ = ("_appender", "_name")
+    __slots__ = ("_appender", "_name", "_timeout")
 
     def __init__(
         self,
@@ -44,7 +47,9 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         *,
         name: str = "",
         start_asap: bool | None = None,
+        timeout: float | None = None,
     ) -> None:
+        self._timeout = timeout
         self._result = UNSET
         self._whole = None
         self._name = name
@@ -68,12 +73,24 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
                 await asyncio.sleep(0)
         return items
 
-    def _producer_done(self, _: object) -> None:
+    def _start(self, context: PromisingContext) -> None:
+        super()._start(context)
+        if self._timeout is not None:
+            self._limit(self._timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cancel("the block that it was bound to has ended")
+        await self._ended()
+
+    def _end_unsaid(self, error: PromiseCancelledError) -> None:
         if self._appender is None:
-            super()._producer_done(_)
+            super()._end_unsaid(error)
         elif self._appender.state is not AppenderState.CLOSED:
             # The producer never ran. (One that did has closed its appender, though things may still be arriving.)
-            self._appender.abandon(PromiseCancelledError(self._describe()))
+            self._appender.abandon(error)
 
     async def _settle(self, wait: Wait) -> WHOLE_co | Failure:
         if isinstance(self._result, Sentinel):

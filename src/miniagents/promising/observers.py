@@ -1,0 +1,78 @@
+"""Those who look on: handlers, and the tasks that find out for them what has become of a promise.
+
+An observer changes nothing by observing. It starts no producer, its reading does not count as reading, and no context
+waits for it longer than it can still find out something.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+from miniagents.promising.log import Log
+
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[None]])
+
+logger = logging.getLogger(__name__)
+
+# Set in the tasks of handlers: promises made there call no handlers, or a handler that awaits anything would call
+# itself for ever.
+inside_handler: contextvars.ContextVar[bool] = contextvars.ContextVar("miniagents_inside_handler", default=False)
+
+
+class Observers:
+    """The tasks of one context that look on, each with what it waits for at the moment."""
+
+    __slots__ = ("_level", "_waiting")
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._waiting: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
+
+    def add(self, task: "asyncio.Task[None]") -> None:
+        """`task` looks on from now on."""
+        self._waiting[task] = None
+        task.add_done_callback(self._done)
+
+    @property
+    def tasks(self) -> "tuple[asyncio.Task[Any], ...]":
+        """Those that have not ended."""
+        return tuple(self._waiting)
+
+    @property
+    def are_finding_out(self) -> bool:
+        """Whether one of them is about to take a step, so that it may have something to tell."""
+        return any(future is None or future.done() for future in self._waiting.values())
+
+    async def wait(self, log: Log[Any], seen: int) -> None:
+        """Wait, in the task of an observer, until `log` has more than `seen` items or has ended."""
+        task = asyncio.current_task()
+        if len(log.items) > seen or log.ended or task is None:
+            return
+        self._waiting[task] = future = log.waiter()
+        await future
+        self._waiting[task] = None
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._waiting.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.log(self._level, "An observer failed", exc_info=error)
+
+
+def as_handlers(handlers: HandlerT | Iterable[HandlerT]) -> list[HandlerT]:
+    """One handler or several, as a list; a `TypeError` for anything that cannot be called."""
+    listed = [handlers] if callable(handlers) else list(handlers)
+    for handler in listed:
+        if not callable(handler):
+            raise TypeError(f"A handler must be an async callable, not {type(handler).__name__}.")
+    return listed
+
+
+async def call_handler(call: Callable[[], Awaitable[None]], level: int) -> None:
+    """Call a handler. What it raises is logged at `level`."""
+    inside_handler.set(True)
+    try:
+        await call()
+    except Exception:
+        logger.log(level, "A handler failed", exc_info=True)

@@ -1,0 +1,83 @@
+"""The call tree: who was started by whom, so that what was begun can be ended with all that it began.
+
+Each producer has a branch. What is made while a producer runs, by it or by the plain tasks that it starts, belongs to its
+branch from the moment it is started to the moment when it, and everything on its own branch, has ended. So a branch
+lives on after its producer if the producer has forwarded what others are still saying.
+
+Invariants
+----------
+1. A branch holds only what has not ended: a tree of finished producers is empty, and holds nothing alive.
+2. Ending a branch walks it with an explicit stack: its depth is no special case.
+"""
+
+import contextvars
+from typing import Any, Protocol
+
+# The branch of the producer that is running here. Handlers and observers run on no branch: they outlive what they see.
+current_branch: contextvars.ContextVar["Branch | None"] = contextvars.ContextVar("miniagents_branch", default=None)
+
+
+class Cancellable(Protocol):
+    """What can grow on a branch: a task, or the promise of a producer."""
+
+    def cancel(self, msg: Any = None) -> object:
+        """Ask it to end."""
+
+
+class Cancellation:
+    """Why something is cancelled. Travels as the message of the `CancelledError`, down to the error that readers get."""
+
+    __slots__ = ("is_deadline", "reason")
+
+    def __init__(self, reason: str, is_deadline: bool = False) -> None:
+        self.reason = reason
+        self.is_deadline = is_deadline
+
+
+class Branch:
+    """What one producer has started and what has not ended yet."""
+
+    __slots__ = ("_children", "_deadline", "_ended", "_parent", "_place")
+
+    def __init__(self, parent: "Branch | None", place: Cancellable) -> None:
+        self._parent = parent
+        self._place: Cancellable | None = place
+        self._children: dict[Cancellable, None] = {}
+        self._ended = False
+        self._deadline: Any = None
+        if parent is not None:
+            parent.add(place)
+
+    def add(self, child: Cancellable) -> None:
+        """`child` was started here."""
+        self._children[child] = None
+
+    def children(self) -> list[Cancellable]:
+        """What has been started here and has not ended."""
+        return list(self._children)
+
+    def limit(self, deadline: Any) -> None:
+        """Keep the timer that will cancel this branch, until it has ended by itself."""
+        self._deadline = deadline
+
+    def end(self) -> None:
+        """The producer has ended; its branch does when everything on it has."""
+        self._ended = True
+        self._prune()
+
+    def remove(self, child: Cancellable) -> None:
+        """`child` has ended, with everything on its own branch."""
+        self._children.pop(child, None)
+        self._prune()
+
+    def _prune(self) -> None:
+        branch: Branch | None = self
+        while branch is not None and branch._ended and not branch._children:
+            if branch._deadline is not None:
+                branch._deadline.cancel()
+                branch._deadline = None
+            parent, place = branch._parent, branch._place
+            branch._parent = branch._place = None
+            if parent is not None and place is not None:
+                parent._children.pop(place, None)
+            branch = parent

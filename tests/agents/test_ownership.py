@@ -1,0 +1,471 @@
+"""Who owns what: cancelling, deadlines, blocks, and the time that is left to clean up."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from miniagents import InteractionContext, Message, MiniAgents, miniagent
+from miniagents.promising import (
+    DeadlineExceededError,
+    Promise,
+    PromiseCancelledError,
+    PromisingContext,
+    StuckTasksError,
+)
+from miniagents.testing.virtual_time import explore, run_virtual
+
+log: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def _empty_log() -> None:
+    log.clear()
+
+
+async def endless_tokens(metadata: dict[str, Any]) -> AsyncIterator[str]:
+    try:
+        while True:
+            yield "token "
+            await asyncio.sleep(1)
+    finally:
+        log.append(("stream closed", asyncio.get_running_loop().time()))
+
+
+@miniagent
+async def speaker(ctx: InteractionContext) -> None:
+    ctx.reply(Message.promise(endless_tokens))
+
+
+@miniagent
+async def working(ctx: InteractionContext, depth: int) -> None:
+    """Calls itself `depth` times, forwards what comes from there, and works until it is stopped."""
+    ctx.reply(f"level {depth}")
+    ctx.reply(working.inquire(depth=depth - 1) if depth else speaker.inquire())
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        log.append((f"level {depth} ended", asyncio.get_running_loop().time()))
+
+
+@miniagent
+async def forwarding(ctx: InteractionContext, depth: int) -> None:
+    """Ends at once; what it has forwarded is still being said."""
+    ctx.reply(forwarding.inquire(depth=depth - 1) if depth else speaker.inquire())
+
+
+def live_tasks() -> set[str]:
+    return {task.get_name() for task in asyncio.all_tasks()} - {"main"}
+
+
+@pytest.mark.parametrize("agent", [working, forwarding])
+def test_cancelling_a_call_ends_everything_below_it(agent: Any) -> None:
+    """`cancel` stops the agent and all it has started, also behind agents that have ended; streams are closed at once."""
+
+    async def scenario() -> None:
+        log.clear()
+        async with MiniAgents():
+            bystander = speaker.inquire()
+            replies = agent.inquire(depth=3)
+            await asyncio.sleep(2.5)
+            replies.cancel("no longer needed")
+            await asyncio.sleep(0.1)
+            assert live_tasks() == {"MessagePromise"}, "only the stream of the other call lives"
+            assert {when for _, when in log} == {2.5}
+            bystander.cancel()
+
+    explore(scenario, seeds=range(20))
+
+
+def test_what_was_said_before_a_cancellation_stays_readable() -> None:
+    """After a cancellation readers, early and late, get what was said, then an error with the name and the reason."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = working.inquire(depth=0)
+            await asyncio.sleep(1.5)
+            replies.cancel("no longer needed")
+            for _ in range(2):
+                messages = aiter(replies)
+                assert str(await (await anext(messages))) == "level 0"
+                tokens = aiter(await anext(messages))
+                assert [await anext(tokens), await anext(tokens)] == ["token ", "token "]
+                with pytest.raises(PromiseCancelledError, match="no longer needed"):
+                    await anext(tokens)
+                with pytest.raises(PromiseCancelledError, match="WORKING was cancelled.*no longer needed") as caught:
+                    await anext(messages)
+                assert (caught.value.who, caught.value.reason) == ("WORKING", "no longer needed")
+
+    run_virtual(scenario)
+
+
+def test_a_cancelled_producer_is_nobodys_cancelled_error() -> None:
+    """A reader of a cancelled call is not itself cancelled: it gets an `Exception`, and can go on."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = working.inquire(depth=1)
+            reader = asyncio.create_task(_await(replies))
+            await asyncio.sleep(1)
+            replies.cancel()
+            with pytest.raises(PromiseCancelledError):
+                await reader
+            assert not reader.cancelled()
+            task = asyncio.current_task()
+            assert task is not None
+            assert task.cancelling() == 0
+
+    run_virtual(scenario)
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def test_dropping_a_reader_is_no_cancellation() -> None:
+    """A call that nobody reads any more goes on to its end."""
+
+    @miniagent
+    async def diligent(ctx: InteractionContext) -> None:
+        await asyncio.sleep(5)
+        log.append("finished")
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await diligent.inquire()
+            diligent.inquire()
+
+    run_virtual(scenario)
+    assert log == ["finished", "finished"]
+
+
+@pytest.mark.parametrize("what", ["ended", "not started", "cancelled"])
+def test_cancelling_at_any_time_is_safe(what: str) -> None:
+    """Cancelling what has ended changes nothing; what was not started never starts, and its readers get an end."""
+
+    @miniagent
+    async def quick(ctx: InteractionContext) -> None:
+        log.append("ran")
+        ctx.reply("done")
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = quick.inquire(start_asap=False if what == "not started" else None)
+            if what == "ended":
+                await replies
+                replies.cancel()
+                assert await replies == (Message("done"),)
+            else:
+                replies.cancel()
+                replies.cancel("twice")
+                with pytest.raises(PromiseCancelledError, match="QUICK"):
+                    await replies
+
+    run_virtual(scenario)
+    assert log == (["ran"] if what == "ended" else [])
+
+
+def test_an_open_call_can_be_cancelled() -> None:
+    """`AgentCall.cancel` stops the agent and closes the call."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            call = working.initiate_inquiry(depth=1)
+            await asyncio.sleep(1)
+            call.cancel("changed my mind")
+            replies = call.reply_sequence()
+            settled = await replies.settled()
+            assert isinstance(settled[-1], PromiseCancelledError)
+            assert settled[-1].reason == "changed my mind"
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("leave_by", ["the end", "an exception", "a break"])
+def test_a_block_ends_the_work_with_it(leave_by: str) -> None:
+    """`async with agent.inquire(...)` has ended the agent and all below it before the next line, however it is left."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            try:
+                for _ in range(1):
+                    async with working.inquire(depth=2) as replies:
+                        assert str(await (await anext(aiter(replies)))) == "level 2"
+                        await asyncio.sleep(1)
+                        if leave_by == "an exception":
+                            raise KeyError
+                        if leave_by == "a break":
+                            break
+            except KeyError:
+                assert leave_by == "an exception"
+            assert not live_tasks()
+            assert len(log) == 4
+
+    run_virtual(scenario)
+
+
+def test_a_deadline_holds_for_all_that_is_called() -> None:
+    """`timeout` on a call cancels it and everything below it when the time is over; the tail is a `TimeoutError`."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = working.inquire(timeout=3, depth=2)
+            settled = await replies.settled()
+            assert asyncio.get_running_loop().time() == 3.0
+            assert [str(outcome) for outcome in settled[:3]] == ["level 2", "level 1", "level 0"]
+            errors = settled[3:]
+            assert len(errors) == 4
+            assert all(isinstance(error, DeadlineExceededError) for error in errors)
+            assert isinstance(errors[0], TimeoutError)
+            assert "the 3 s that WORKING had are over" in str(errors[0])
+
+    run_virtual(scenario)
+
+
+def test_a_deadline_holds_also_behind_an_agent_that_has_ended() -> None:
+    """A call that has only forwarded what others say is not over before they are, and nor is its deadline."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            tokens = []
+            with pytest.raises(DeadlineExceededError):
+                async for promise in forwarding.inquire(timeout=2.5, depth=2):
+                    async for token in promise:
+                        tokens.append(token)
+            assert len(tokens) == 3
+
+    run_virtual(scenario)
+
+
+def test_the_shorter_of_two_deadlines_comes_first() -> None:
+    """A callee may have less time than its caller, and never has more."""
+
+    @miniagent
+    async def caller(ctx: InteractionContext, inner: float) -> None:
+        try:
+            await working.inquire(timeout=inner, depth=0)
+        except DeadlineExceededError:
+            ctx.reply(f"gave up at {asyncio.get_running_loop().time():g}")
+
+    async def scenario(inner: float) -> Any:
+        async with MiniAgents():
+            return [str(outcome) for outcome in await caller.inquire(timeout=5, inner=inner).settled()]
+
+    assert run_virtual(lambda: scenario(2)) == ["gave up at 2"]
+    assert "CALLER was cancelled" in run_virtual(lambda: scenario(50))[-1]
+
+
+def test_a_deadline_that_was_kept_leaves_nothing_behind() -> None:
+    """When a call ends in time its timer ends with it."""
+
+    @miniagent
+    async def quick(ctx: InteractionContext) -> None:
+        ctx.reply("in time")
+
+    async def scenario() -> float:
+        async with MiniAgents():
+            assert await quick.inquire(timeout=1000) == (Message("in time"),)
+            await asyncio.sleep(0.5)
+            return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == 0.5
+    with pytest.raises(ValueError, match="timeout"):
+        quick.inquire(timeout=0)
+
+
+def test_background_tasks_of_an_agent_are_below_it() -> None:
+    """What an agent has started with `start_asap`, and what that calls, is cancelled with the agent."""
+
+    @miniagent
+    async def starter(ctx: InteractionContext) -> None:
+        async def background() -> None:
+            try:
+                await working.inquire(depth=0)
+            finally:
+                log.append("background ended")
+
+        PromisingContext.get_current().start_asap(background())
+        await asyncio.sleep(1000)
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = starter.inquire()
+            await asyncio.sleep(1)
+            replies.cancel()
+            await asyncio.sleep(0.1)
+            assert not live_tasks()
+            assert "background ended" in log
+
+    run_virtual(scenario)
+
+
+def test_what_was_said_is_written_down_also_when_the_agent_is_cancelled() -> None:
+    """Handlers are no part of the call tree: they are not cancelled with the agent whose message they write down."""
+    written: list[str] = []
+
+    async def persist(promise: Any, message: Message) -> None:
+        await asyncio.sleep(3)
+        if message.text:
+            written.append(message.text)
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=persist):
+            replies = working.inquire(depth=0)
+            await asyncio.sleep(1)
+            replies.cancel()
+
+    run_virtual(scenario)
+    assert "level 0" in written
+
+
+async def test_a_tree_of_calls_leaves_no_reference_cycles() -> None:
+    """Trees of calls, cancelled ones too, are freed by reference counting alone."""
+    import gc
+
+    async def one_tree(cancel: bool) -> None:
+        replies = forwarding.inquire(depth=3) if cancel else working.inquire(depth=2)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        replies.cancel()
+        await replies.settled()
+        await replies._ended()
+
+    async with MiniAgents():
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(20):
+                await one_tree(number % 2 == 0)
+            await asyncio.sleep(0)
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+
+def test_a_tree_of_any_depth_is_cancelled() -> None:
+    """Ten thousand agents below each other are cancelled without recursion."""
+
+    @miniagent
+    async def deep(ctx: InteractionContext, left: int) -> None:
+        ctx.reply(deep.inquire(left=left - 1) if left else "bottom")
+        await asyncio.sleep(1000)
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = deep.inquire(left=10_000)
+            await asyncio.sleep(1)
+            replies.cancel()
+            await asyncio.sleep(1)
+            assert not live_tasks()
+
+    run_virtual(scenario)
+
+
+# ---------------------------------------------------------------------- grace
+
+
+@miniagent
+async def stubborn(ctx: InteractionContext) -> None:
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            log.append("refused to end")
+
+
+STUBBORN_PROGRAM = """
+import asyncio, miniagents
+from miniagents import MiniAgents, miniagent
+
+@miniagent
+async def stubborn(ctx):
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            pass
+
+async def main():
+    stubborn.inquire()
+    await asyncio.sleep(0)
+    raise KeyError("leaving")
+
+RUN
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "MiniAgents(grace_period=0.1).run(main())",
+        "asyncio.run(MiniAgents(grace_period=0.1).arun(main()))",
+    ],
+)
+def test_an_agent_that_will_not_stop_is_named(how: str, tmp_path: Path) -> None:
+    """After the grace period the program ends with an error that says which agent did not stop, and where it stands."""
+    program = tmp_path / "program.py"
+    program.write_text(STUBBORN_PROGRAM.replace("RUN", how))
+    done = subprocess.run(
+        [sys.executable, program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "StuckTasksError: 1 of the cancelled tasks" in done.stderr
+    assert "STUBBORN at " in done.stderr
+    assert "in sleep" in done.stderr
+    assert "KeyError: 'leaving'" in done.stderr
+    assert "was destroyed" not in done.stderr
+
+
+def test_the_grace_period_is_for_those_who_clean_up() -> None:
+    """Agents that end within the grace period are waited for; without a limit they have all the time they want."""
+
+    @miniagent
+    async def careful(ctx: InteractionContext) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(20)
+            log.append("clean")
+
+    async def scenario(grace: float | None) -> float:
+        with pytest.raises((KeyError, StuckTasksError)):
+            async with MiniAgents(grace_period=grace):
+                careful.inquire()
+                await asyncio.sleep(0.5)
+                raise KeyError
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(lambda: scenario(30)) == 20.5
+    assert run_virtual(lambda: scenario(None)) == 20.5
+    assert log == ["clean", "clean"]
+    with pytest.raises(ValueError, match="grace_period"):
+        PromisingContext(grace_period=-1)
+
+
+def test_a_plain_promise_can_be_cancelled() -> None:
+    """`Promise.cancel` works for every promise with a producer."""
+
+    async def resolver(promise: Promise[Any]) -> str:
+        await asyncio.sleep(1000)
+        return "never"
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            promise = Promise(resolver)
+            await asyncio.sleep(1)
+            promise.cancel("enough")
+            with pytest.raises(PromiseCancelledError, match="enough"):
+                await promise
+
+    run_virtual(scenario)
