@@ -93,7 +93,7 @@ class InteractionContext:
             await function(self, **kwargs)
         except BaseException as error:
             with contextlib.suppress(Exception):  # an odd exception class must not get its own error lost
-                self._note_trace(error)
+                self.note_trace(error)
             appender.fail(error, self.this_agent.alias)
             # The traceback keeps the frames of this method and of the agent, which both lead here. From here nothing
             # must lead on to the log, or the error that is in it would be kept alive by itself.
@@ -125,8 +125,11 @@ class InteractionContext:
             timeout=timeout,
         )
 
-    def _note_trace(self, error: BaseException) -> None:
-        """Note on an error which agents led to it. Only where it arose: the agents it passes through add nothing."""
+    def note_trace(self, error: BaseException) -> None:
+        """Note on an error which agents led to it. Only where it arose: the agents it passes through add nothing.
+
+        What an agent raises gets its note by itself; a streamer of an agent may call this for what it raises.
+        """
         if any(note.startswith(_TRACE_NOTE) for note in getattr(error, "__notes__", ())):
             return
         trace = self.agent_trace

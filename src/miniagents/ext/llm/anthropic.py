@@ -1,0 +1,192 @@
+"""`anthropic_agent`: models of Anthropic, through the official SDK. `pip install "miniagents[anthropic]"`."""
+
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar, Final
+
+from miniagents.agents import InteractionContext, miniagent
+from miniagents.ext.llm._sdk import close_with, error_in_answer
+from miniagents.ext.llm._wire import field, figures, list_field, text_field, texts, valid_text
+from miniagents.ext.llm.errors import LLMTruncatedError, MissingKeyError
+from miniagents.ext.llm.llm_common import (
+    DEFAULT_MAX_SILENCE,
+    AnswerEvent,
+    ClientOptions,
+    LLMProvider,
+    Prompt,
+    reply_with_llm,
+)
+from miniagents.messages import Message
+
+DEFAULT_MODEL: Final = "claude-sonnet-5-5"
+"""The model if neither the call nor `ANTHROPIC_MODEL` names one."""
+DEFAULT_MAX_TOKENS: Final = 8192
+"""The longest answer if the call does not say; the API has no default. All models can write it, whole or streamed."""
+
+# The API takes these, or a model of its may, but the function of the SDK has lost them.
+_ONLY_IN_THE_BODY: Final = ("temperature", "top_p", "top_k")
+
+_FINISH_REASONS: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicProvider(LLMProvider):
+    """Messages."""
+
+    name: ClassVar[str] = "Anthropic"
+    package: ClassVar[str] = "anthropic"
+    base_error: ClassVar[str] = "AnthropicError"
+    extra: ClassVar[str] = "anthropic"
+    model_variable: ClassVar[str | None] = "ANTHROPIC_MODEL"
+    default_model: ClassVar[str | None] = DEFAULT_MODEL
+
+    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
+        """An `AsyncAnthropic`."""
+        client = sdk.AsyncAnthropic(**options.given())
+        # Without a key the SDK makes a client all the same, and refuses the first request. Besides keys there are
+        # tokens, profiles on disk and headers in the environment, so the question is what the client has come to.
+        headers = {name.lower() for name in client.default_headers}
+        if client.credentials is None and not headers & {"x-api-key", "authorization"}:
+            raise MissingKeyError(self.name, "ANTHROPIC_API_KEY")
+        _ = client.messages  # loaded when it is first touched, which takes its time
+        return client
+
+    def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of `messages.create`."""
+        request = {"max_tokens": DEFAULT_MAX_TOKENS, **parameters}
+        in_body = {name: request.pop(name) for name in _ONLY_IN_THE_BODY if name in request}
+        if in_body:
+            request["extra_body"] = {**in_body, **(request.get("extra_body") or {})}
+        if prompt.system:
+            request["system"] = prompt.system
+        # The API refuses a message without a visible character.
+        request["messages"] = [
+            {"role": turn.role, "content": turn.text} for turn in prompt.turns if not turn.text.isspace() and turn.text
+        ]
+        return request
+
+    async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
+        """The answer of `messages.create`."""
+        answer = await client.messages.create(**request)
+        if not request["stream"]:
+            return self._read(_as_events(answer))
+        close_with(opened, answer)
+        return self._read(answer)
+
+    async def _read(self, events: AsyncIterable[Any]) -> AsyncIterator[AnswerEvent]:
+        usage: dict[str, Any] = {}
+        tool_calls: dict[str, dict[str, str]] = {}
+        is_complete = False
+        async for event in events:
+            kind = field(event, "type")
+            if kind == "content_block_delta":
+                delta = field(event, "delta")
+                if text := text_field(delta, "text"):
+                    yield text
+                elif (index := str(field(event, "index"))) in tool_calls:
+                    tool_calls[index]["arguments"] += valid_text(text_field(delta, "partial_json"))
+            elif kind == "content_block_start":
+                block = field(event, "content_block")
+                if text := text_field(block, "text"):
+                    yield text
+                if field(block, "type") == "tool_use":
+                    tool_calls[str(field(event, "index"))] = _tool_call(block)
+            elif kind == "message_start":
+                message = field(event, "message")
+                usage = figures(field(message, "usage"))
+                yield texts(response_id=text_field(message, "id"), response_model=text_field(message, "model"))
+            elif kind == "message_delta":
+                usage.update(figures(field(event, "usage")))
+                stop_reason = text_field(field(event, "delta"), "stop_reason")
+                yield texts(finish_reason=_FINISH_REASONS.get(stop_reason, stop_reason), stop_reason=stop_reason)
+            elif kind == "message_stop":
+                is_complete = True
+            elif kind == "error":
+                raise error_in_answer(field(event, "error"), self.name)
+        if not is_complete:
+            raise LLMTruncatedError(f"The answer of {self.name} broke off: it ended without its end marker.")
+        if usage:
+            yield {"usage": usage}
+        if tool_calls:
+            yield {"tool_calls": list(tool_calls.values())}
+
+
+def _tool_call(block: object) -> dict[str, str]:
+    """The call of a tool as it stands at the start of its block: in a stream without its arguments."""
+    arguments = field(block, "input")
+    return {
+        "id": valid_text(text_field(block, "id")),
+        "name": valid_text(text_field(block, "name")),
+        "arguments": json.dumps(arguments) if arguments else "",
+    }
+
+
+async def _as_events(message: object) -> AsyncIterator[object]:
+    """A whole message as the events of a stream."""
+    if field(message, "type") == "error":
+        yield message
+    yield {"type": "message_start", "message": message}
+    for index, block in enumerate(list_field(message, "content")):
+        yield {"type": "content_block_start", "index": index, "content_block": block}
+    delta = {"stop_reason": field(message, "stop_reason")}
+    yield {"type": "message_delta", "delta": delta, "usage": field(message, "usage")}
+    yield {"type": "message_stop"}
+
+
+@miniagent
+async def anthropic_agent(
+    ctx: InteractionContext,
+    /,
+    *,
+    model: str | None = None,
+    stream: bool | None = None,
+    system: str | Message | None = None,
+    async_client: Any = None,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    max_retries: int | None = None,
+    max_silence: float | None = DEFAULT_MAX_SILENCE,
+    **parameters: Any,
+) -> None:
+    """A model of Anthropic. Replies with one message, which streams.
+
+    - `model`: by default that of the environment variable `ANTHROPIC_MODEL`, else `DEFAULT_MODEL`.
+    - `stream`: whether the tokens come while they are made; by default what `stream_llm_tokens_by_default` of the
+      `MiniAgents` context says.
+    - `system`: the system prompt. Messages with the role `system` are added to it.
+    - `api_key`, `base_url`, `max_retries`: of the client; by default what the SDK finds (`ANTHROPIC_API_KEY`,
+      `ANTHROPIC_BASE_URL`). There is one client for each event loop and choice of these; it is closed with the context.
+    - `async_client`: a client of your own, which stays open.
+    - `max_silence`: seconds that may pass without any word from the model; `None` for no limit.
+    - all others: parameters of `messages.create`, by their own names. `max_tokens` is `DEFAULT_MAX_TOKENS` if not
+      given. `temperature`, `top_p` and `top_k`, which the SDK no longer knows, still reach the API.
+
+    Messages without a visible character are left out, because the API refuses them. `reply_with_llm` tells what is in
+    the reply (here also `stop_reason`, in Anthropic's words), and `miniagents.ext.llm.errors` what can be raised where
+    it is read. Leaving the context by an error or a cancellation closes the connection.
+
+    >>> from miniagents import MiniAgents
+    >>> async def main():
+    ...     async with MiniAgents():
+    ...         async for reply in anthropic_agent.inquire("Hello!", system="Be brief.", temperature=0):
+    ...             async for token in reply:
+    ...                 print(token, end="")
+    """
+    reply_with_llm(
+        ctx,
+        AnthropicProvider(),
+        model=model,
+        stream=stream,
+        system=system,
+        async_client=async_client,
+        options=ClientOptions(api_key or None, base_url or None, max_retries),
+        max_silence=max_silence,
+        parameters=parameters,
+    )

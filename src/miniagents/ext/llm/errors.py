@@ -1,0 +1,116 @@
+"""What can go wrong between an agent and a model.
+
+```
+LLMError                                   the base; `partial_text` is what was streamed before
+├── LLMConnectionError (ConnectionError)   the server cannot be reached, or the connection broke
+├── LLMTruncatedError (ConnectionError)    the answer ended in good order, but without its end marker
+├── LLMTimeoutError (TimeoutError)         the model was silent for too long
+├── LLMStatusError (RuntimeError)          the provider answered with an error, at once or in mid-answer
+├── LLMProtocolError (ValueError)          what arrived is not what the API promises
+├── LLMEmptyCompletionError (ValueError)   a complete answer with nothing in it
+├── LLMRequestError (ValueError)           the request cannot be made
+│   └── LLMParameterError (TypeError)      the API function does not take an argument
+├── MissingKeyError (LookupError)          no API key
+└── MissingExtraError (ImportError)        the provider's package is not installed
+```
+
+They are raised where the answer is read, at their place among its tokens; what the SDK has raised is their `__cause__`.
+"""
+
+from miniagents.promising.errors import MiniAgentsError
+
+
+class LLMError(MiniAgentsError):
+    """Something went wrong between an agent and a model. Most errors have a class of their own below this one."""
+
+    def __init__(self, message: str, *, partial_text: str = "") -> None:
+        super().__init__(message)
+        self.partial_text = partial_text
+        """What of the answer was there before; the same tokens stay readable in the reply."""
+
+
+class LLMConnectionError(LLMError, ConnectionError):
+    """The server cannot be reached, or the connection broke. The SDK has retried, unless the answer had begun."""
+
+
+class LLMTruncatedError(LLMError, ConnectionError):
+    """The answer ended in good order as far as the network goes, but without its end marker: a part of it is missing.
+
+    Not an `EOFError`, which elsewhere in this library means that a user has ended a dialog.
+    """
+
+
+class LLMTimeoutError(LLMError, TimeoutError):
+    """The model was silent for longer than `max_silence` allows."""
+
+
+class LLMStatusError(LLMError, RuntimeError):
+    """The provider answered with an error instead of a text, or in the midst of one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 200,
+        error_type: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        partial_text: str = "",
+    ) -> None:
+        super().__init__(message, partial_text=partial_text)
+        self.status = status
+        """The HTTP status; 200 for an error in the midst of an answer."""
+        self.error_type = error_type
+        """The provider's own name for the kind of error, such as `overloaded_error`."""
+        self.request_id = request_id
+        """What the provider's support asks for."""
+        self.retry_after = retry_after
+        """Seconds after which the provider wants to be asked again, if it said so."""
+
+
+class LLMProtocolError(LLMError, ValueError):
+    """What arrived is not what the API promises, such as broken JSON."""
+
+
+class LLMEmptyCompletionError(LLMError, ValueError):
+    """The answer is complete and has neither text nor tool calls."""
+
+
+class LLMRequestError(LLMError, ValueError):
+    """The request cannot be made as it was asked for."""
+
+
+class LLMParameterError(LLMRequestError, TypeError):
+    """An argument that the function of the API does not take, or not with that value."""
+
+
+class MissingKeyError(LLMError, LookupError):
+    """There is no API key for the provider."""
+
+    def __init__(self, provider: str, key_variable: str) -> None:
+        # The arguments, not the text, are what `copy` and `pickle` make an exception of.
+        super().__init__(provider)
+        self.args = (provider, key_variable)
+        self.key_variable = key_variable
+
+    def __str__(self) -> str:
+        provider, key_variable = self.args
+        return (
+            f"There is no key for {provider}. Set the environment variable {key_variable}, or pass `api_key=...`, or "
+            "a client of your own as `async_client=...`. To run without a key, use a model on your own machine: "
+            "`openai_compatible_agent` of `miniagents.ext.llm.openai_compatible`, with the `base_url` of Ollama, vLLM, "
+            "LM Studio or the like; or no model at all: `eliza_agent` or `echo_agent` of `miniagents.ext.models`."
+        )
+
+
+class MissingExtraError(LLMError, ImportError):
+    """The package of the provider is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(package)
+        self.args = (package, extra)
+        self.name = package
+
+    def __str__(self) -> str:
+        package, extra = self.args
+        return f'The package `{package}` is not installed, or cannot be imported: pip install "miniagents[{extra}]"'

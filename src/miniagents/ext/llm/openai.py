@@ -1,0 +1,216 @@
+"""`openai_agent`: models of OpenAI, through the official SDK. `pip install "miniagents[openai]"`."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, suppress
+from typing import Any, ClassVar, Final
+
+from miniagents.agents import InteractionContext, miniagent
+from miniagents.ext.llm._sdk import close_with, error_in_answer
+from miniagents.ext.llm._wire import (
+    as_dict,
+    data_lines,
+    field,
+    figures,
+    list_field,
+    text_field,
+    texts,
+    valid_text,
+)
+from miniagents.ext.llm.errors import LLMProtocolError, LLMRequestError, LLMTruncatedError, MissingKeyError
+from miniagents.ext.llm.llm_common import (
+    DEFAULT_MAX_SILENCE,
+    AnswerEvent,
+    ClientOptions,
+    LLMProvider,
+    Prompt,
+    reply_with_llm,
+)
+from miniagents.messages import Message
+
+DEFAULT_MODEL: Final = "gpt-5.5"
+"""The model if neither the call nor `OPENAI_MODEL` names one."""
+
+_END_MARKER: Final = b"[DONE]"
+# Seconds to wait for the end of the body after the end marker, so that the connection can be used again.
+_PATIENCE_AFTER_THE_END: Final = 0.5
+
+
+class OpenAIProvider(LLMProvider):
+    """Chat completions."""
+
+    name: ClassVar[str] = "OpenAI"
+    package: ClassVar[str] = "openai"
+    base_error: ClassVar[str] = "OpenAIError"
+    extra: ClassVar[str] = "openai"
+    model_variable: ClassVar[str | None] = "OPENAI_MODEL"
+    default_model: ClassVar[str | None] = DEFAULT_MODEL
+
+    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
+        """An `AsyncOpenAI`."""
+        # The SDK itself would refuse as well, but also be content with an admin key, which no model accepts.
+        if not (options.api_key or os.environ.get("OPENAI_API_KEY")):
+            raise MissingKeyError(self.name, "OPENAI_API_KEY")
+        return with_completions_loaded(sdk.AsyncOpenAI(**options.given()))
+
+    def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of `chat.completions.create`."""
+        choices = parameters.get("n")
+        if isinstance(choices, int) and choices > 1:
+            raise LLMRequestError(
+                f"A reply is one message, so `n` cannot be {choices}: inquire {choices} times instead."
+            )
+        messages = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
+        if prompt.system:
+            messages.insert(0, {"role": "system", "content": prompt.system})
+        request = {**parameters, "messages": messages}
+        if request["stream"]:
+            request.setdefault("stream_options", {"include_usage": True})
+        return request
+
+    async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
+        """The answer of `chat.completions.create`."""
+        answer = await client.chat.completions.create(**request)
+        if not request["stream"]:
+            return self._read(_once(answer), is_stream=False)
+        close_with(opened, answer)
+        return self._read(answer, is_stream=True)
+
+    async def open_own(
+        self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack
+    ) -> AsyncIterator[AnswerEvent]:
+        """Likewise, but streams are read from the body: the SDK makes a model of each chunk, at four times the cost."""
+        if not request["stream"]:
+            return await self.open(client, request, opened)
+        completions = client.chat.completions.with_streaming_response
+        response = await opened.enter_async_context(completions.create(**request))
+        return self._read(_parsed(response.iter_bytes(), self.name), is_stream=True)
+
+    async def _read(self, chunks: AsyncIterable[Any], *, is_stream: bool) -> AsyncIterator[AnswerEvent]:
+        """The events of a stream of chunks, or of a whole completion, which is read as a stream of one."""
+        response_id = finish_reason = ""
+        tool_calls: dict[int, dict[str, str]] = {}
+        async for chunk in chunks:
+            error = field(chunk, "error")
+            if isinstance(error, str) or as_dict(error):
+                raise error_in_answer(error, self.name)
+            if not response_id and (response_id := text_field(chunk, "id")):
+                yield texts(response_id=response_id, response_model=text_field(chunk, "model"))
+            if usage := figures(field(chunk, "usage")):
+                yield {"usage": _with_common_names(usage)}
+            for choice in list_field(chunk, "choices"):
+                if field(choice, "index"):
+                    continue  # a choice that nobody asked for
+                delta = field(choice, "delta" if is_stream else "message")
+                # A refusal comes in the place of the content: it is what the model has to say.
+                if text := text_field(delta, "content") or text_field(delta, "refusal"):
+                    yield text
+                _collect_tool_calls(list_field(delta, "tool_calls"), tool_calls)
+                finish_reason = text_field(choice, "finish_reason") or finish_reason
+        if is_stream and not finish_reason:
+            raise LLMTruncatedError(f"The answer of {self.name} broke off: it ended without a finish reason.")
+        yield texts(finish_reason=finish_reason)
+        if tool_calls:
+            yield {"tool_calls": list(tool_calls.values())}
+
+
+def with_completions_loaded(client: Any) -> Any:
+    """`client`, after the SDK has loaded what is behind `chat.completions`, which it does only when that is touched."""
+    _ = client.chat.completions.with_streaming_response
+    return client
+
+
+def _with_common_names(usage: dict[str, Any]) -> dict[str, Any]:
+    """`usage`, also under the names that all providers have in common."""
+    common = {"input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")}
+    return {**{name: count for name, count in common.items() if count is not None}, **usage}
+
+
+def _collect_tool_calls(parts: list[Any], calls: dict[int, dict[str, str]]) -> None:
+    """Add to `calls` what has come of them: of a stream the arguments come in pieces, with the index of their call."""
+    for position, part in enumerate(parts):
+        index = field(part, "index")
+        call = calls.setdefault(index if isinstance(index, int) else position, {"id": "", "name": "", "arguments": ""})
+        function = field(part, "function")
+        call["id"] = call["id"] or valid_text(text_field(part, "id"))
+        call["name"] = call["name"] or valid_text(text_field(function, "name"))
+        call["arguments"] += valid_text(text_field(function, "arguments"))
+
+
+async def _once(completion: Any) -> AsyncIterator[Any]:
+    """A whole completion as a stream."""
+    yield completion
+
+
+async def _parsed(body: AsyncIterable[bytes], provider: str) -> AsyncIterator[dict[str, Any]]:
+    """The chunks in the body of a streamed response. Raises `LLMTruncatedError` if it ends without the end marker."""
+    lines = data_lines(body)
+    async for line in lines:
+        if line == _END_MARKER:
+            break
+        try:
+            chunk = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise LLMProtocolError(f"{provider} sent a chunk that is not JSON: {error}") from error
+        if not isinstance(chunk, dict):
+            raise LLMProtocolError(f"{provider} sent a chunk that is not an object but {type(chunk).__name__}.")
+        yield chunk
+    else:
+        raise LLMTruncatedError(f"The answer of {provider} broke off: it ended without its end marker.")
+    with suppress(Exception):  # the answer is complete, whatever happens to its connection
+        async with asyncio.timeout(_PATIENCE_AFTER_THE_END):
+            async for _ in lines:
+                pass
+
+
+@miniagent
+async def openai_agent(
+    ctx: InteractionContext,
+    /,
+    *,
+    model: str | None = None,
+    stream: bool | None = None,
+    system: str | Message | None = None,
+    async_client: Any = None,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    max_retries: int | None = None,
+    max_silence: float | None = DEFAULT_MAX_SILENCE,
+    **parameters: Any,
+) -> None:
+    """A model of OpenAI, through its chat completions. Replies with one message, which streams.
+
+    - `model`: by default that of the environment variable `OPENAI_MODEL`, else `DEFAULT_MODEL`.
+    - `stream`: whether the tokens come while they are made; by default what `stream_llm_tokens_by_default` of the
+      `MiniAgents` context says.
+    - `system`: the system prompt. Messages with the role `system` are added to it.
+    - `api_key`, `base_url`, `max_retries`: of the client; by default what the SDK finds (`OPENAI_API_KEY`,
+      `OPENAI_BASE_URL`). There is one client for each event loop and choice of these; it is closed with the context.
+    - `async_client`: a client of your own, which stays open.
+    - `max_silence`: seconds that may pass without any word from the model; `None` for no limit.
+    - all others: parameters of `chat.completions.create`, by their own names (`temperature`, `max_completion_tokens`,
+      `tools`, ...).
+
+    `reply_with_llm` tells what is in the reply, and `miniagents.ext.llm.errors` what can be raised where it is read.
+    Leaving the context by an error or a cancellation closes the connection.
+
+    >>> from miniagents import MiniAgents
+    >>> async def main():
+    ...     async with MiniAgents():
+    ...         async for reply in openai_agent.inquire("Hello!", system="Be brief.", temperature=0):
+    ...             async for token in reply:
+    ...                 print(token, end="")
+    """
+    reply_with_llm(
+        ctx,
+        OpenAIProvider(),
+        model=model,
+        stream=stream,
+        system=system,
+        async_client=async_client,
+        options=ClientOptions(api_key or None, base_url or None, max_retries),
+        max_silence=max_silence,
+        parameters=parameters,
+    )

@@ -1,0 +1,68 @@
+"""`openai_compatible_agent`: any server that speaks OpenAI's chat completions. `pip install "miniagents[openai]"`.
+
+Also the pattern for one more provider: what differs, and an agent.
+"""
+
+from typing import Any, ClassVar
+
+from miniagents.agents import InteractionContext, miniagent
+from miniagents.ext.llm.llm_common import (
+    DEFAULT_MAX_SILENCE,
+    ClientOptions,
+    reply_with_llm,
+)
+from miniagents.ext.llm.openai import OpenAIProvider, with_completions_loaded
+from miniagents.messages import Message
+
+
+class OpenAICompatibleProvider(OpenAIProvider):
+    """Chat completions of somebody else."""
+
+    name: ClassVar[str] = "The OpenAI-compatible server"
+    model_variable: ClassVar[str | None] = None
+    default_model: ClassVar[str | None] = None
+
+    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
+        """An `AsyncOpenAI` that tells others nothing of an account with OpenAI: neither its key nor its names."""
+        client = sdk.AsyncOpenAI(**{"api_key": "none", **options.given()})
+        client.organization = client.project = None
+        return with_completions_loaded(client)
+
+
+@miniagent
+async def openai_compatible_agent(
+    ctx: InteractionContext,
+    /,
+    *,
+    base_url: str,
+    model: str,
+    stream: bool | None = None,
+    system: str | Message | None = None,
+    async_client: Any = None,
+    api_key: str | None = None,
+    max_retries: int | None = None,
+    max_silence: float | None = DEFAULT_MAX_SILENCE,
+    **parameters: Any,
+) -> None:
+    """A model behind a server that speaks OpenAI's protocol: Ollama, vLLM, LM Studio, llama.cpp, many hosted ones.
+
+    - `base_url`: where it is, such as `http://localhost:11434/v1` (Ollama), `http://localhost:8000/v1` (vLLM) or
+      `http://localhost:1234/v1` (LM Studio).
+    - `model`: one that the server has.
+    - `api_key`: if the server wants one; `OPENAI_API_KEY` is not sent to it.
+
+    All else is as with `openai_agent`.
+
+    >>> llama = openai_compatible_agent.fork(base_url="http://localhost:11434/v1", model="llama3.2")
+    """
+    reply_with_llm(
+        ctx,
+        OpenAICompatibleProvider(),
+        model=model,
+        stream=stream,
+        system=system,
+        async_client=async_client,
+        options=ClientOptions(api_key or None, base_url, max_retries),
+        max_silence=max_silence,
+        parameters=parameters,
+    )

@@ -1,0 +1,4 @@
+from miniagents import MiniAgents
+
+async with MiniAgents():
+# Your code here
