@@ -379,6 +379,32 @@ async def test_a_cancellation_while_the_disk_is_busy_is_not_lost(path: Path, mon
     assert content_of(path) == "user\n====\n\none\n"
 
 
+async def test_a_cancellation_at_the_first_token_does_not_lose_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled before the heading is on the disk, a history still writes down what had come of the message."""
+    begin = _chat_file._EntryFile.begin
+    busy, free = threading.Event(), threading.Event()
+
+    def begin_slowly(self: Any) -> bool:
+        busy.set()
+        assert free.wait(DEADLINE_SECONDS)
+        return begin(self)
+
+    monkeypatch.setattr(_chat_file._EntryFile, "begin", begin_slowly)
+
+    async def interrupted() -> None:
+        async with MiniAgents():
+            speaker = Speaker()
+            ChatHistoryMD(path).logging_agent.inquire(speaker.promise)
+            speaker.say("one")
+            await until(busy.is_set)
+            asyncio.get_running_loop().call_soon(free.set)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await interrupted()
+    assert content_of(path) == "user\n====\n\none\n"
+
+
 async def test_a_failing_disk_does_not_stop_a_cancellation(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancelled while it writes to a disk that fails, a history ends, and does not go on with the next message."""
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from miniagents import ErrorMessage, Frozen, Message, MessagePromise, MiniAgents
 from miniagents.promising import PromisingContext, StreamAppender, UnresolvedPromiseError
@@ -258,3 +258,18 @@ def test_a_message_that_cannot_be_made_may_arrive_as_a_message_too() -> None:
     message = run_virtual(scenario)
     assert isinstance(message, ErrorMessage)
     assert message.error_type == "ValidationError"
+
+
+class Greeting(Message):
+    """A message whose class knows something already."""
+
+    role: str = "assistant"
+    tags: list[str] = Field(default_factory=lambda: ["polite"])
+    note: str | None = None
+
+
+async def test_the_defaults_of_its_class_are_known_before_the_text() -> None:
+    """`preliminary_metadata` has the declared defaults too, for streamed and for whole messages; only what is known."""
+    for promise in (Greeting.promise(three_tokens, model="m"), Greeting("hi", model="m").as_promise):
+        assert promise.preliminary_metadata == Frozen(role="assistant", tags=("polite",), model="m")
+    assert repr(Greeting("hi", model="m")) == "Greeting(text='hi', model='m')"

@@ -25,14 +25,15 @@ class OpenEntry:
     as the disk allows, and a fast stream does not cost a thread for every token.
     """
 
-    def __init__(self, path: Path, writer: EntryWriter) -> None:
+    def __init__(self, path: Path, writer: EntryWriter, first: str) -> None:
+        """`first` is the beginning of the text. It is on the disk whenever the heading is."""
         self.in_place = False
         """Whether the whole entry is in the file that has the path now. Known after the block."""
         self._file = _EntryFile(path, writer)
-        self._pending: list[str] = []
+        self._pending = [first]
         self._writing: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
-        self._ending = False
+        self._is_open = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -42,12 +43,15 @@ class OpenEntry:
         except BaseException:
             self._file.close()
             raise
+        self._is_open = True
+        self._write_pending()
         return self
 
     async def _begin(self) -> bool:
         beginning = asyncio.get_running_loop().run_in_executor(None, self._file.begin)
         if await _wait_for(beginning):
-            beginning.exception()
+            if beginning.exception() is None and beginning.result():
+                await self._complete()
             raise asyncio.CancelledError
         return beginning.result()
 
@@ -59,19 +63,24 @@ class OpenEntry:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._ending = True
+        self._is_open = False
         cancelled = self._writing is not None and await _wait_for(self._writing)
-        finishing = asyncio.get_running_loop().run_in_executor(None, self._finish)
-        cancelled = await _wait_for(finishing) or cancelled
-        finishing.exception()  # looked at in any case, or asyncio would report it
-        if cancelled:
+        finishing, cancelled_meanwhile = await self._complete()
+        if cancelled or cancelled_meanwhile:
             raise asyncio.CancelledError
         # What is on its way already, perhaps a cancellation, must not be replaced by an error of the disk.
         if exc is None:
             self.in_place = finishing.result()
 
+    async def _complete(self) -> "tuple[asyncio.Future[bool], bool]":
+        """Have the rest written and the file closed: what has become of it, and whether a cancellation came."""
+        finishing = asyncio.get_running_loop().run_in_executor(None, self._finish)
+        cancelled = await _wait_for(finishing)
+        finishing.exception()  # looked at in any case, or asyncio would report it
+        return finishing, cancelled
+
     def _write_pending(self) -> None:
-        if self._pending and self._writing is None and self._error is None and not self._ending:
+        if self._pending and self._writing is None and self._error is None and self._is_open:
             text, self._pending = "".join(self._pending), []
             self._writing = asyncio.get_running_loop().run_in_executor(None, self._file.write, text)
             self._writing.add_done_callback(self._written)

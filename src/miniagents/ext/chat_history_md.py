@@ -118,16 +118,17 @@ class ChatHistoryMD(ChatHistory):
         if isinstance(token, Failure):
             return True
         writer = EntryWriter(_known(promise, "role") or _DEFAULT_ROLE, _known(promise, "model"))
-        async with self._queue(), OpenEntry(self.path, writer) as entry:
-            while isinstance(token, str):  # up to the end or the error
+        first = token if isinstance(token, str) else ""
+        async with self._queue(), OpenEntry(self.path, writer, first) as entry:
+            # Up to the end or the error.
+            while isinstance(token, str) and isinstance(token := await tokens.next_piece(), str):
                 entry.add(token)
-                token = await tokens.next_piece()
         return entry.in_place
 
     def _queue(self) -> asyncio.Lock:
         """Lets the histories of one file write in the order in which they ask to."""
         key = (ChatHistoryMD, os.path.realpath(self.path))
-        return PromisingContext.get_current().resource(key, lambda: (asyncio.Lock(), _nothing_to_close))
+        return PromisingContext.get_current().resource(key, lambda: (asyncio.Lock(), None))
 
 
 def _to_message(entry: Entry) -> Message:
@@ -140,13 +141,8 @@ def _to_message(entry: Entry) -> Message:
 
 def _known(promise: MessagePromise, name: str) -> str | None:
     """A field of a message that may not be there yet, if it is known and a text."""
-    declared = promise.message_class.model_fields.get(name)
-    value = promise.preliminary_metadata.get(name, declared and declared.default)
+    value = promise.preliminary_metadata.get(name)
     return value if isinstance(value, str) else None
-
-
-async def _nothing_to_close() -> None:
-    pass
 
 
 def _check(path: Path) -> None:

@@ -123,7 +123,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         self._whole = None
         self._final_metadata = known_at_end = dict[str, Any]()
         if isinstance(message, Message):
-            self._known_metadata: Frozen | None = None
+            self._known_metadata = Frozen()
             self.message_class: type[Message] = type(message)
             self._result: Message | Failure | Sentinel = message
             log: Log[str] = Log()
@@ -147,11 +147,21 @@ class MessagePromise(StreamedPromise[str, Message]):
 
     @property
     def preliminary_metadata(self) -> Frozen:
-        """What is known of the message before its text: all its other fields, if it was sent whole."""
-        if self._known_metadata is None:
-            whole = {} if not isinstance(self._result, Message) else {**self._result}
-            self._known_metadata = Frozen(**{name: value for name, value in whole.items() if name != "text"})
-        return self._known_metadata
+        """What is known of the message before its text: what was given, and the defaults of its class.
+
+        Of a message that is there it is all but the text. Fields that are `None` are left out.
+        """
+        if isinstance(self._result, Message):
+            known = {**vars(self._result), **(self._result.__pydantic_extra__ or {})}
+        else:
+            declared = self.message_class.model_fields.items()
+            defaults = {
+                name: field.get_default(call_default_factory=True)
+                for name, field in declared
+                if not field.is_required()
+            }
+            known = {**defaults, **self._known_metadata}
+        return Frozen(**{name: value for name, value in known.items() if name != "text" and value is not None})
 
     def read_pieces(self) -> PieceReader[str]:
         """A reader of its own, from the first token on."""
@@ -161,7 +171,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         return super().read_pieces()
 
     def _assemble(self, pieces: list[str]) -> Message:
-        return self.message_class("".join(pieces), **{**self.preliminary_metadata, **self._final_metadata})
+        return self.message_class("".join(pieces), **{**self._known_metadata, **self._final_metadata})
 
     def _make_result(self) -> Message | Failure:
         outcome = super()._make_result()

@@ -334,10 +334,10 @@ class PromisingContext:
         """Keep an error until somebody reads it, or until the context ends and it is reported. Gives what to use."""
         return self._unread.keep(failure)
 
-    def resource(self, key: object, make: Callable[[], tuple[T, Close]]) -> T:
+    def resource(self, key: object, make: Callable[[], tuple[T, Close | None]]) -> T:
         """Something that is made once for each event loop and `key`, such as a client, and closed with the context.
 
-        `make()` gives the thing and an async callable that closes it. It belongs to the outermost context, so nested
+        `make()` gives the thing and an async callable that closes it, or `None`. It belongs to the outermost context, so nested
         contexts share it; it is closed there when all tasks have ended.
         """
         owner = self

@@ -16,10 +16,10 @@ class Resources:
     __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        self._kept: dict[object, tuple[Any, Close]] = {}
+        self._kept: dict[object, tuple[Any, Close | None]] = {}
 
-    def get(self, key: object, make: Callable[[], tuple[T, Close]]) -> T:
-        """The thing with this key; if there is none yet, `make()` gives it, and how to close it."""
+    def get(self, key: object, make: Callable[[], tuple[T, Close | None]]) -> T:
+        """The thing with this key; if there is none yet, `make()` gives it, and how to close it if it must be."""
         if key not in self._kept:
             self._kept[key] = make()
         thing: T = self._kept[key][0]
@@ -30,6 +30,7 @@ class Resources:
         while self._kept:
             _, (_, close) = self._kept.popitem()
             try:
-                await close()
+                if close is not None:
+                    await close()
             except Exception:
                 logger.log(level, "A resource could not be closed", exc_info=True)

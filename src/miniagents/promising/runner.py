@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import signal
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
@@ -66,30 +67,58 @@ def _blocking_calls_interrupted(program: _Program) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not callable(installed):
         yield
         return
-    loop = asyncio.get_running_loop()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         program.interrupted = True
-        # The thread first: the handler of the runner raises when it is called for the second time.
-        threading.Thread(target=_interrupt_if_held, args=(loop,), daemon=True).start()
         installed(number, frame)
 
     signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        with _Watcher(asyncio.get_running_loop()):
+            yield
     finally:
         signal.signal(signal.SIGINT, installed)
 
 
-def _interrupt_if_held(loop: asyncio.AbstractEventLoop) -> None:
-    turned = threading.Event()
-    try:
-        loop.call_soon_threadsafe(turned.set)
-    except RuntimeError:  # the loop is closed: the program has ended
-        return
-    if not turned.wait(_PATIENCE):
+class _Watcher:
+    """Looks, after each SIGINT, whether the loop turns, and if it does not sends another.
+
+    It hears of signals through the wakeup descriptor, which Python writes to the moment a signal arrives. The handler
+    would be too late: of a signal that arrives just before a blocking call begins, it is told when the call is over.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._read_end, self._write_end = socket.socketpair()
+        self._write_end.setblocking(False)
+        self._ended = threading.Event()
+        self._replaced = -1
+
+    def __enter__(self) -> None:
+        self._replaced = signal.set_wakeup_fd(self._write_end.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, name="miniagents-interrupts", daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._replaced)
+        self._ended.set()
+        self._write_end.close()  # ends the thread, which closes the other one
+
+    def _watch(self) -> None:
+        with self._read_end:
+            while numbers := self._read_end.recv(64):
+                if signal.SIGINT in numbers:
+                    self._interrupt_if_held()
+
+    def _interrupt_if_held(self) -> None:
+        turned = threading.Event()
+        try:
+            self._loop.call_soon_threadsafe(turned.set)
+        except RuntimeError:  # the loop is closed: the program has ended
+            return
+        if turned.wait(_PATIENCE) or self._ended.is_set():
+            return
         main_thread = threading.main_thread().ident
         if hasattr(signal, "pthread_kill") and main_thread is not None:
-            signal.pthread_kill(main_thread, signal.SIGINT)
+            signal.pthread_kill(main_thread, signal.SIGINT)  # and here we are told of it, and look again
         else:
             signal.raise_signal(signal.SIGINT)

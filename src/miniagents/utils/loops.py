@@ -48,7 +48,7 @@ async def achain_loop(agents: Iterable[ChainLink], initial_input: MessageType = 
         except EndOfDialog:
             return
         except asyncio.CancelledError:
-            # At a prompt Ctrl+C is a key, and anywhere else it cancels us: who runs the loop should not see a difference.
+            # At a prompt Ctrl+C is a key, elsewhere it cancels us: to who runs the loop it should be the same.
             if interrupted():
                 raise KeyboardInterrupt from None
             raise
