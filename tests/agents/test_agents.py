@@ -485,7 +485,7 @@ def test_a_token_costs_the_same_through_any_number_of_agents() -> None:
 
     async def hundred_tokens(metadata: dict[str, Any]) -> AsyncIterator[str]:
         for _ in range(100):
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.7)
             yield "x"
 
     def steps_through(depth: int) -> int:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, overload
@@ -10,6 +11,8 @@ from miniagents.agents.call import AgentCall
 from miniagents.agents.interaction import InteractionContext, current_interaction
 from miniagents.messages import MessageAppender, MessageSequence, MessageSequencePromise, MessageType
 from miniagents.promising.context import PromisingContext, current_context
+from miniagents.promising.deadlock import Feed
+from miniagents.promising.tree import current_branch
 
 P = ParamSpec("P")
 
@@ -90,9 +93,10 @@ class MiniAgent(Generic[P]):
         self, /, start_asap: bool | None = None, timeout: float | None = None, *args: P.args, **kwargs: P.kwargs
     ) -> AgentCall:
         """Call the agent and keep the call open, to send it messages one by one. Otherwise like `inquire`."""
-        sequence = MessageSequence()
-        appender: MessageAppender = sequence.message_appender.begin()
-        replies = self._call(sequence.sequence_promise, start_asap, timeout, args, kwargs)
+        appender = MessageAppender().begin()
+        opened_by = sys._getframe(1)
+        feed = Feed(current_branch.get(), f"{opened_by.f_code.co_filename}:{opened_by.f_lineno}")
+        replies = self._call(MessageSequencePromise(appender, feed=feed), start_asap, timeout, args, kwargs)
         return AgentCall(appender, replies, _opener())
 
     def _call(

@@ -63,6 +63,11 @@ class StreamAppender(Generic[PIECE]):
         """Not open yet, open, or closed."""
         return self._state
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether something that was added is still on its way into the stream."""
+        return False
+
     def open(self) -> Self:
         """Allow appending. Raises `AppenderClosedError` if it was closed before; a second call changes nothing."""
         if self._state is AppenderState.CLOSED:

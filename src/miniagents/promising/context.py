@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, TypeVar
 
+from miniagents.promising.deadlock import Waits
 from miniagents.promising.errors import (
     ContextClosedError,
     ContextReentryError,
@@ -112,6 +113,7 @@ class PromisingContext:
         self._open: dict[Abandonable, None] = {}
         self._unfinished: dict[Finishable, None] = {}
         self._resources = Resources()
+        self.waits = Waits()
 
     @staticmethod
     def get_current() -> "PromisingContext":
@@ -126,8 +128,6 @@ class PromisingContext:
         """Whether the context was activated and has not ended yet."""
         return self._active
 
-    # ------------------------------------------------------------------ life
-
     def activate(self) -> Self:
         """Make this the current context and return it. `async with` does this; by hand, `await afinalize()` ends it."""
         if self._active:
@@ -135,6 +135,8 @@ class PromisingContext:
         self.parent = current_context()
         self._active = True
         self._loop = asyncio._get_running_loop()
+        if self.parent is not None:
+            self.waits = self.parent.waits  # all that wait in one loop, for what anyone there may have to say
         self._token = _current.set(self)
         return self
 
@@ -226,6 +228,9 @@ class PromisingContext:
     def _deactivate(self) -> None:
         self._abandon_open()
         self._unfinished.clear()
+        if self.parent is None:
+            self.waits.close()
+        self.waits = Waits()
         self._active = False
         self._loop = None
         token, self._token = self._token, None
@@ -312,8 +317,6 @@ class PromisingContext:
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             raise WrongLoopError(what)
 
-    # ------------------------------------------------------------------ what is left open, and errors nobody read
-
     def watch_open(self, item: Abandonable) -> None:
         """Remember something that must be closed, so that its readers get an end when this context ends."""
         self._open[item] = None
@@ -344,8 +347,6 @@ class PromisingContext:
         while owner.parent is not None:
             owner = owner.parent
         return owner._resources.get(key, make)
-
-    # ------------------------------------------------------------------ handlers
 
     def on_promise_resolved(self, handler: HandlerT) -> HandlerT:
         """Register `handler` (see the class) and return it, so that this can be used as a decorator."""

@@ -138,6 +138,11 @@ class Log(Generic[T]):
             self._waiters[future] = None
         return future
 
+    def forget(self, waiter: "asyncio.Future[None]") -> None:
+        """`waiter` waits no more."""
+        if self._waiters is not None:
+            self._waiters.pop(waiter, None)
+
     async def wait(self, seen: int) -> None:
         """Return when there are more than `seen` items, or the log has ended. Cancelling it disturbs nobody."""
         future = self.waiter()
@@ -147,8 +152,7 @@ class Log(Generic[T]):
             if len(self.items) <= seen and not self.ended:
                 await future
         finally:
-            if self._waiters is not None:
-                self._waiters.pop(future, None)
+            self.forget(future)
 
     def call_when_grown(self, seen: int, callback: Callable[[object], object]) -> None:
         """Call `callback` in the running loop, once, when there are more than `seen` items or the log has ended."""

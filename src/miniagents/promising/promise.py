@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from miniagents.promising.context import PromisingContext, current_context
+from miniagents.promising.deadlock import Feed
 from miniagents.promising.errors import NoActiveContextError, PromiseCancelledError
 from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture
 from miniagents.promising.sentinels import UNSET, Sentinel
@@ -277,6 +278,20 @@ class Promise(Generic[T_co]):
 
     # ------------------------------------------------------------------ speaking about it
 
+    @property
+    def feed(self) -> Feed | None:
+        """Who must feed this promise, if that is known and it has no producer."""
+        return None
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether something may grow this promise beside its producer."""
+        return False
+
+    def describe(self) -> str:
+        """What this is, for people."""
+        return f"the {self._describe()}"
+
     def _describe(self) -> str:
         return type(self).__name__
 
@@ -299,7 +314,11 @@ def _why_cancelled(task: "asyncio.Task[Any]") -> asyncio.CancelledError | None:
 async def wait_as_reader(promise: Promise[Any], seen: int) -> None:
     """Wait until a promise has grown beyond `seen` pieces or has ended, its producer being started."""
     promise._begin_reading()
-    await promise._log.wait(seen)
+    context = promise._context or current_context()
+    if context is None:  # what somebody appends who needs no context
+        await promise._log.wait(seen)
+    else:
+        await context.waits.wait(promise, seen)
 
 
 def ended_log(pieces: Iterable[Any]) -> Log[Any]:

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from miniagents.promising.appender import AppenderState, StreamAppender
 from miniagents.promising.context import PromisingContext
+from miniagents.promising.deadlock import Feed
 from miniagents.promising.errors import DeadlockError, PromiseCancelledError
 from miniagents.promising.log import Failure, Log
 from miniagents.promising.promise import Producer, Wait, ended_log, wait_as_reader
@@ -38,7 +39,7 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     below it is cancelled, and has ended before the next line runs.
     """
 
-    __slots__ = ("_appender", "_name", "_timeout")
+    __slots__ = ("_appender", "_feed", "_name", "_timeout")
 
     def __init__(
         self,
@@ -48,8 +49,10 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         name: str = "",
         start_asap: bool | None = None,
         timeout: float | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self._timeout = timeout
+        self._feed = feed
         self._result = UNSET
         self._whole = None
         self._name = name
@@ -118,6 +121,20 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     def _peek(self) -> WHOLE_co | Failure | Sentinel:
         # Whether a rope is complete is known only to who has walked it.
         return self._result
+
+    @property
+    def feed(self) -> Feed | None:
+        """Who must feed this sequence, if it is the input of an open call."""
+        return self._feed
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether something that was added out of order is still on its way."""
+        return self._appender is not None and self._appender.is_arriving
+
+    def describe(self) -> str:
+        """What this is, for people."""
+        return f"the replies of {self._name}" if self._name else super().describe()
 
     def _describe(self) -> str:
         return self._name or type(self).__name__

@@ -8,9 +8,10 @@ Invariant: the log ends when its appender is closed *and* all that was promised 
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from miniagents.promising.appender import AppenderState, StreamAppender
+from miniagents.promising.errors import DeadlockError
 from miniagents.promising.flatten import EXPAND, flatten
 from miniagents.promising.log import Failure
 from miniagents.promising.promise import Producer, Promise
@@ -30,12 +31,27 @@ class SequenceAppender(StreamAppender[T]):
         super().__init__(capture_errors=capture_errors)
         self._arriving = 0
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether something that was added out of order is still on its way."""
+        return self._arriving > 0
+
+    def append(self, piece: T | BaseException) -> Self:
+        """Add an item, or a sequence, whose items will be read in this place."""
+        self._check_no_circle(piece)
+        return super().append(piece)
+
+    def _check_no_circle(self, item: Any) -> None:
+        if isinstance(item, SequencePromise) and item._log is self.log:
+            raise DeadlockError(f"{item.describe()} cannot be part of itself.")
+
     def append_out_of_order(self, item: Any) -> None:
         """Add an item (a promise), or the items of a sequence one by one, as soon as each is there.
 
         A promise is there when its first piece or its outcome is. Within one sequence the order stays.
         """
         self._check_open()
+        self._check_no_circle(item)
         self._arriving += 1
         _Arrival(self, item).advance()
 

@@ -48,6 +48,11 @@ class Branch:
         if parent is not None:
             parent.add(place)
 
+    @property
+    def parent(self) -> "Branch | None":
+        """The branch that this one has grown on, until it has ended."""
+        return self._parent
+
     def add(self, child: Cancellable) -> None:
         """`child` was started here."""
         self._children[child] = None

@@ -11,13 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVarTuple, Unpack
 
+from miniagents.promising.waiting import WaitingTask, describe_waiting_task
 from miniagents.testing._waiting import (
     NothingCanMoveError,
     NotSimulatedError,
     StepLimitError,
     VirtualTimeoutError,
-    WaitingTask,
-    describe_waiting_task,
 )
 
 Ts = TypeVarTuple("Ts")
@@ -131,6 +130,15 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._timer_numbers), timer))
         return timer
+
+    @property
+    def _scheduled(self) -> list[asyncio.TimerHandle]:
+        """The timers, where the loops of asyncio have theirs: who looks for deadlocks looks here."""
+        return [timer for _, _, timer in self._timers]
+
+    @_scheduled.setter
+    def _scheduled(self, _: object) -> None:
+        """The base class makes a list of its own, which is not needed."""
 
     def create_task(self, coro: Any, *, name: object = None, **kwargs: Any) -> "asyncio.Task[Any]":
         """Like `asyncio.loop.create_task`; default names count from `Task-1` in each loop, so that runs compare."""

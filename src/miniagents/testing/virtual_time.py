@@ -40,6 +40,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+from miniagents.promising.waiting import WaitingTask
 from miniagents.testing._virtual_loop import MAX_STEPS, ONE_DAY, StepHook, VirtualTimeLoop
 from miniagents.testing._waiting import (
     NothingCanMoveError,
@@ -47,7 +48,6 @@ from miniagents.testing._waiting import (
     SimulationStuckError,
     StepLimitError,
     VirtualTimeoutError,
-    WaitingTask,
 )
 
 __all__ = [

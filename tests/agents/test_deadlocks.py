@@ -1,0 +1,431 @@
+"""Deadlocks speak: a wait that can never end is an error with names and places, and nothing else is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from miniagents import InteractionContext, Message, MiniAgents, miniagent
+from miniagents.promising import DeadlockError, Promise, PromisingContext, StreamedPromise
+from miniagents.testing.virtual_time import explore, run_virtual
+
+Shape = Callable[[], Awaitable[BaseException | None]]
+shapes: dict[str, tuple[Shape, list[str]]] = {}
+
+
+def shape(*names: str) -> Callable[[Shape], Shape]:
+    """A deadlock; `names` must stand in the error."""
+
+    def register(function: Shape) -> Shape:
+        shapes[function.__name__] = (function, list(names))
+        return function
+
+    return register
+
+
+async def error_of(awaitable: Awaitable[Any]) -> BaseException | None:
+    try:
+        await awaitable
+    except Exception as error:
+        return error
+    return None
+
+
+def errors_in(outcomes: Any) -> BaseException | None:
+    return next((outcome for outcome in outcomes if isinstance(outcome, DeadlockError)), None)
+
+
+@shape("Promise waits for the Promise")
+async def a_promise_that_awaits_itself() -> BaseException | None:
+    async def resolver(promise: Promise[Any]) -> Any:
+        return await promise
+
+    return await error_of(Promise(resolver))
+
+
+@shape("StreamedPromise")
+async def a_stream_that_reads_itself() -> BaseException | None:
+    async def streamer(promise: StreamedPromise[Any, Any]) -> Any:
+        async for piece in promise:
+            yield piece
+
+    return await error_of(StreamedPromise(streamer))
+
+
+@shape("Promise")
+async def two_promises_that_await_each_other() -> BaseException | None:
+    promises: list[Promise[Any]] = []
+
+    async def resolver(other: int) -> Any:
+        return await promises[other]
+
+    promises += [Promise(lambda _: resolver(1)), Promise(lambda _: resolver(0))]
+    return await error_of(promises[0])
+
+
+@shape("SELFISH waits for the replies of SELFISH")
+async def an_agent_that_awaits_its_own_replies() -> BaseException | None:
+    replies: list[Any] = []
+
+    @miniagent
+    async def selfish(ctx: InteractionContext) -> None:
+        await replies[0]
+
+    replies.append(selfish.inquire())
+    return await error_of(replies[0])
+
+
+@shape("SELFISH")
+async def an_agent_that_reads_on_in_its_own_replies() -> BaseException | None:
+    replies: list[Any] = []
+
+    @miniagent
+    async def selfish(ctx: InteractionContext) -> None:
+        ctx.reply("first")
+        async for promise in replies[0]:
+            await promise
+
+    replies.append(selfish.inquire())
+    return await error_of(replies[0])
+
+
+@shape("WRITER waits for the replies of CRITIC", "CRITIC waits for the replies of WRITER", "test_deadlocks.py:")
+async def two_agents_that_await_each_other() -> BaseException | None:
+    replies: dict[str, Any] = {}
+
+    @miniagent
+    async def writer(ctx: InteractionContext) -> None:
+        await replies["critic"]
+
+    @miniagent
+    async def critic(ctx: InteractionContext) -> None:
+        await replies["writer"]
+
+    replies["writer"], replies["critic"] = writer.inquire(), critic.inquire()
+    return await error_of(replies["writer"])
+
+
+@shape("PASSES_ON waits for the replies of")
+async def a_caller_and_a_callee_that_is_sent_the_callers_replies() -> BaseException | None:
+    replies: list[Any] = []
+
+    @miniagent
+    async def callee(ctx: InteractionContext) -> None:
+        await ctx.message_promises
+
+    @miniagent
+    async def passes_on(ctx: InteractionContext) -> None:
+        await callee.inquire(replies[0])
+
+    replies.append(passes_on.inquire())
+    return errors_in(await replies[0].settled())
+
+
+def _ring(size: int) -> Awaitable[BaseException | None]:
+    replies: list[Any] = []
+
+    @miniagent
+    async def member(ctx: InteractionContext, number: int) -> None:
+        await replies[(number + 1) % size]
+
+    replies.extend(member.fork(alias=f"MEMBER_{number}").inquire(number=number) for number in range(size))
+    return error_of(replies[0])
+
+
+@shape("MEMBER_0", "MEMBER_1", "MEMBER_2")
+async def a_ring_of_three() -> BaseException | None:
+    return await _ring(3)
+
+
+@shape("MEMBER_0", "MEMBER_59")
+async def a_ring_of_sixty() -> BaseException | None:
+    return await _ring(60)
+
+
+@shape("FORWARDS")
+async def an_agent_whose_replies_contain_themselves() -> BaseException | None:
+    replies: list[Any] = []
+
+    @miniagent
+    async def forwards(ctx: InteractionContext) -> None:
+        ctx.reply(replies[0])
+
+    replies.append(forwards.inquire())
+    return errors_in(await replies[0].settled())
+
+
+@shape("FORWARDS")
+async def an_agent_whose_replies_contain_themselves_out_of_order() -> BaseException | None:
+    replies: list[Any] = []
+
+    @miniagent
+    async def forwards(ctx: InteractionContext) -> None:
+        ctx.reply_out_of_order(replies[0])
+
+    replies.append(forwards.inquire())
+    return errors_in(await replies[0].settled())
+
+
+@shape("contains itself")
+async def agents_whose_replies_are_nothing_but_each_others() -> BaseException | None:
+    replies: dict[str, Any] = {}
+
+    @miniagent
+    async def one(ctx: InteractionContext) -> None:
+        ctx.reply(replies["other"])
+
+    @miniagent
+    async def other(ctx: InteractionContext) -> None:
+        ctx.reply(replies["one"])
+
+    replies["one"], replies["other"] = one.inquire(), other.inquire()
+    return await error_of(replies["one"])
+
+
+@miniagent
+async def listener(ctx: InteractionContext) -> None:
+    """Waits for all that it is sent."""
+    ctx.reply([str(message) for message in await ctx.message_promises])
+
+
+@shape(
+    "LISTENER waits for",
+    "opened at",
+    "test_deadlocks.py:",
+    "never finished",
+    "OPENER waits for the replies of LISTENER",
+)
+async def an_agent_that_awaits_the_replies_of_a_call_it_never_finishes() -> BaseException | None:
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        call.send_message("x")
+        ctx.reply(await call.reply_sequence(finish_call=False))
+
+    return await error_of(opener.inquire())
+
+
+@shape("LISTENER", "never finished")
+async def a_program_that_awaits_the_replies_of_a_call_it_never_finishes() -> BaseException | None:
+    return await error_of(listener.initiate_inquiry().reply_sequence(finish_call=False))
+
+
+@shape("LISTENER", "never finished")
+async def an_open_call_awaited_by_gather() -> BaseException | None:
+    replies = listener.initiate_inquiry().reply_sequence(finish_call=False)
+    return await error_of(asyncio.gather(replies, replies))
+
+
+@shape("LISTENER", "never finished")
+async def an_open_call_awaited_behind_another_agent() -> BaseException | None:
+    @miniagent
+    async def relay(ctx: InteractionContext) -> None:
+        ctx.reply(await ctx.message_promises)
+
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        ctx.reply(await relay.inquire(listener.initiate_inquiry().reply_sequence(finish_call=False)))
+
+    return await error_of(opener.inquire())
+
+
+@shape("LISTENER", "never finished")
+async def an_open_call_awaited_by_a_plain_task_of_the_agent() -> BaseException | None:
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        replies = listener.initiate_inquiry().reply_sequence(finish_call=False)
+        ctx.reply(await asyncio.create_task(_await(replies)))
+
+    return await error_of(opener.inquire())
+
+
+@shape("one of them")
+async def a_flush_from_inside_a_promise() -> BaseException | None:
+    return await error_of(Promise(lambda _: PromisingContext.get_current().aflush_tasks()))
+
+
+@shape("one of them")
+async def a_flush_from_inside_an_agent() -> BaseException | None:
+    @miniagent
+    async def flusher(ctx: InteractionContext) -> None:
+        await PromisingContext.get_current().aflush_tasks()
+
+    return await error_of(flusher.inquire())
+
+
+@shape("RESOLVES_BACKWARDS")
+async def an_agent_and_a_promise_that_await_each_other() -> BaseException | None:
+    replies: list[Any] = []
+
+    @miniagent
+    async def resolves_backwards(ctx: InteractionContext) -> None:
+        await Promise(lambda _: _await(replies[0]))
+
+    replies.append(resolves_backwards.inquire())
+    return await error_of(replies[0])
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+@pytest.mark.parametrize("name", shapes)
+def test_a_deadlock_is_named(name: str) -> None:
+    """Each shape of a deadlock is a `DeadlockError` with the names of those in it, within two seconds, in any order."""
+    function, names = shapes[name]
+
+    async def scenario() -> float:
+        async with MiniAgents():
+            error = await function()
+            assert isinstance(error, DeadlockError), repr(error)
+            for part in names:
+                assert part in str(error)
+            return asyncio.get_running_loop().time()
+
+    assert max(explore(scenario, seeds=range(15))) <= 2.0
+
+
+def test_there_are_twenty_shapes() -> None:
+    """The list above is what the documentation counts."""
+    assert len(shapes) == 20
+
+
+# ---------------------------------------------------------------------- no false alarms
+
+
+helped: dict[str, Callable[[], Awaitable[Any]]] = {}
+
+
+def helped_scenario(function: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+    """Something that looks like a deadlock and is none."""
+    helped[function.__name__] = function
+    return function
+
+
+@helped_scenario
+async def a_helper_task_finishes_the_call() -> None:
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+
+        async def feed() -> None:
+            for _ in range(3):
+                await asyncio.sleep(5)
+                call.send_message("x")
+            call.finish()
+
+        task = asyncio.create_task(feed())
+        ctx.reply(await call.reply_sequence(finish_call=False))
+        await task
+
+    assert len(await opener.inquire()) == 3
+
+
+@helped_scenario
+async def another_agent_is_handed_the_call() -> None:
+    @miniagent
+    async def feeder(ctx: InteractionContext, call: Any) -> None:
+        await asyncio.sleep(5)
+        call.send_message("x").finish()
+
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        feeder.inquire(call=call)
+        ctx.reply(await call.reply_sequence(finish_call=False))
+
+    assert await opener.inquire() == (Message("x"),)
+
+
+@helped_scenario
+async def a_timeout_ends_the_wait() -> None:
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        replies = call.reply_sequence(finish_call=False)
+        try:
+            async with asyncio.timeout(10):
+                await replies
+        except TimeoutError:
+            call.finish()
+        ctx.reply(await replies)
+
+    assert await opener.inquire() == ()
+
+
+@helped_scenario
+async def a_helper_task_replies_in_a_cycle() -> None:
+    replies: dict[str, Any] = {}
+
+    @miniagent
+    async def one(ctx: InteractionContext) -> None:
+        async def help_out() -> None:
+            await asyncio.sleep(5)
+            ctx.reply("helped")
+            ctx.finish_early()
+
+        task = asyncio.create_task(help_out())
+        await replies["other"]
+        await task
+
+    @miniagent
+    async def other(ctx: InteractionContext) -> None:
+        ctx.reply(await replies["one"])
+
+    replies["one"], replies["other"] = one.inquire(), other.inquire()
+    assert await replies["other"] == (Message("helped"),)
+
+
+@helped_scenario
+async def an_agent_reads_what_it_has_said_so_far() -> None:
+    replies: list[Any] = []
+
+    @miniagent
+    async def rereads(ctx: InteractionContext) -> None:
+        ctx.reply(["a", "b"])
+        reader = aiter(replies[0])
+        ctx.reply(f"{await (await anext(reader))}{await (await anext(reader))}")
+
+    replies.append(rereads.inquire())
+    assert [str(message) for message in await replies[0]] == ["a", "b", "ab"]
+
+
+@helped_scenario
+async def two_agents_talk_to_each_other() -> None:
+    @miniagent
+    async def answerer(ctx: InteractionContext) -> None:
+        async for promise in ctx.message_promises:
+            await asyncio.sleep(2)
+            ctx.reply(f"re: {await promise}")
+
+    call = answerer.initiate_inquiry()
+    replies = aiter(call.reply_sequence(finish_call=False))
+    for number in range(3):
+        call.send_message(str(number))
+        assert str(await (await anext(replies))) == f"re: {number}"
+    call.finish()
+
+
+@pytest.mark.parametrize("name", helped)
+def test_there_is_no_false_alarm(name: str) -> None:
+    """What looks like a deadlock, and in which somebody can still help, goes on, in any order of tasks."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            await helped[name]()
+
+    explore(scenario, seeds=range(40))
+
+
+async def test_a_deadlock_under_the_timeout_of_a_test_is_named() -> None:
+    """A time-out around the whole program, as tests have them, hides no deadlock inside."""
+    async with MiniAgents():
+        for guarded in (
+            asyncio.wait_for(an_agent_that_awaits_the_replies_of_a_call_it_never_finishes(), 15),
+            asyncio.wait_for(two_agents_that_await_each_other(), 15),
+        ):
+            assert isinstance(await guarded, DeadlockError)
+        async with asyncio.timeout(15):
+            assert isinstance(await two_agents_that_await_each_other(), DeadlockError)
+            assert isinstance(await an_agent_that_awaits_the_replies_of_a_call_it_never_finishes(), DeadlockError)
