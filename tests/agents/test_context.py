@@ -1,6 +1,7 @@
 """`MiniAgents`: running programs, errors of agents, and who is told of messages."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -400,7 +401,7 @@ def test_nothing_is_made_for_observers_when_nobody_observes() -> None:
 # ---------------------------------------------------------------------- what goes wrong on the way of what goes wrong
 
 
-class Odd(Exception):
+class OddError(Exception):
     """An exception whose text cannot be had."""
 
     def __str__(self) -> str:
@@ -414,11 +415,15 @@ def test_an_odd_exception_does_not_get_lost(errors_as_messages: bool) -> None:
     @miniagent
     async def odd(ctx: InteractionContext) -> None:
         ctx.reply("before")
-        raise Odd
+        raise OddError
 
     said, error = run_virtual(lambda: MiniAgents(errors_as_messages=errors_as_messages).arun(odd.inquire().settled()))
     assert said == Message("before")
-    assert error == ErrorMessage(text="Odd", error_type="Odd") if errors_as_messages else isinstance(error, Odd)
+    assert (
+        error == ErrorMessage(text="OddError", error_type="OddError")
+        if errors_as_messages
+        else isinstance(error, OddError)
+    )
 
 
 @pytest.mark.parametrize("leaving_by", [ValueError, TimeoutError])
@@ -547,10 +552,8 @@ async def test_a_failed_call_leaves_no_reference_cycles() -> None:
         ctx.reply(Message.promise(breaking))
 
     async def fail(agent: Any) -> None:
-        try:
+        with contextlib.suppress(ValueError, ConnectionError):
             await agent.inquire()
-        except (ValueError, ConnectionError):
-            pass
 
     async with MiniAgents() as context:
         gc.collect()

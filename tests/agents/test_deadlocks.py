@@ -8,7 +8,7 @@ import pytest
 
 from miniagents import InteractionContext, Message, MiniAgents, miniagent
 from miniagents.promising import DeadlockError, Promise, PromisingContext, StreamedPromise
-from miniagents.testing.virtual_time import explore, run_virtual
+from miniagents.testing.virtual_time import explore
 
 Shape = Callable[[], Awaitable[BaseException | None]]
 shapes: dict[str, tuple[Shape, list[str]]] = {}

@@ -97,7 +97,7 @@ def test_what_was_said_before_a_cancellation_stays_readable() -> None:
                 assert [await anext(tokens), await anext(tokens)] == ["token ", "token "]
                 with pytest.raises(PromiseCancelledError, match="no longer needed"):
                     await anext(tokens)
-                with pytest.raises(PromiseCancelledError, match="WORKING was cancelled.*no longer needed") as caught:
+                with pytest.raises(PromiseCancelledError, match=r"WORKING was cancelled.*no longer needed") as caught:
                     await anext(messages)
                 assert (caught.value.who, caught.value.reason) == ("WORKING", "no longer needed")
 

@@ -22,7 +22,7 @@ _CONTAINER_CLASSES: Final = (dict, list, set, deque)
 
 
 class MiniAgent(Generic[P]):
-    """An agent: an async function `(ctx, **kwargs)` that can be called from anywhere with messages. Made by `@miniagent`.
+    """An agent: an async function `(ctx, **kwargs)` that is called with messages, from anywhere. Made by `@miniagent`.
 
     `alias` and `description` say who it is; `{AGENT_ALIAS}` in the description is replaced by the alias.
     """
@@ -65,10 +65,12 @@ class MiniAgent(Generic[P]):
         """Call the agent with `messages` and get its replies, a sequence that is still growing. Never waits.
 
         The agent starts at the next task switch, in the current context (with `start_asap=False`, when its replies are
-        first read). With a `timeout`, in seconds from its start, the call and everything that it calls is cancelled when
-        the time is over, and the tail of its replies is a `DeadlineExceededError`. The keyword arguments reach the function as they are, except that lists, dicts and sets are
-        copied, so that a change the caller makes later is not seen. What the agent raises is raised where the replies
-        are read. Made outside any context, the call starts when its replies are first read inside one.
+        first read). With a `timeout`, in seconds from its start, the call and everything that it calls is cancelled
+        when the time is over, and the tail of its replies is a `DeadlineExceededError`.
+
+        The keyword arguments reach the function as they are, except that lists, dicts and sets are copied, so that a
+        change the caller makes later is not seen. What the agent raises is raised where the replies are read. Made
+        outside any context, the call starts when its replies are first read inside one.
 
         The replies may be dropped: the agent goes on (detach). `replies.cancel()` stops it and all that it has started;
         `async with agent.inquire(...) as replies:` does so when the block ends.
@@ -119,7 +121,7 @@ class MiniAgent(Generic[P]):
         return InteractionContext(self, messages).start_reply(self.function, merged, start_asap, timeout)
 
     def fork(self, /, alias: str | None = None, description: str | None = None, **kwargs: Any) -> "MiniAgent[...]":
-        """An agent with the same function and these keyword arguments as presets. Later presets win. Needs no context."""
+        """An agent with the same function and these arguments as presets. Later presets win. Needs no context."""
         return MiniAgent(
             self.function,
             alias=self.alias if alias is None else alias,
@@ -285,7 +287,7 @@ def _name_of(function: Any) -> str:
 
 
 def _opener() -> InteractionContext | PromisingContext | None:
-    """Who has to finish a call that is opened here: the agent that is running, unless it is inside a block of its own."""
+    """Who has to finish a call that is opened here: the agent that runs, unless it is in a block of its own."""
     context = current_context()
     interaction = current_interaction()
     return interaction if interaction is not None and interaction.is_running_in(context) else context

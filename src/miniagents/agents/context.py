@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class MiniAgents(MessageContext):
-    """The context in which agents live. An async context manager that binds itself: `async with MiniAgents() as context`.
+    """The context in which agents live. An async context manager: `async with MiniAgents() as context` binds itself.
 
     Leaving the block normally waits for everything that was started in it; leaving it by an exception or a cancellation
     cancels all of it first. Contexts nest, the inner one is current. The object is made outside any event loop and can

@@ -1,6 +1,5 @@
 """What an agent is handed when it is called: its input, its reply, and its place in the call tree."""
 
-import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,6 @@ from miniagents.promising.errors import NoActiveContextError
 
 if TYPE_CHECKING:  # an agent makes interactions and calls; an interaction only names them
     from miniagents.agents.agent import MiniAgent
-
-# A trace of ten thousand agents would bury the error that it explains.
-_TRACE_SHOWN = 20
-_TRACE_NOTE = "Agents: "
 
 _current_interaction: contextvars.ContextVar["InteractionContext | None"] = contextvars.ContextVar(
     "miniagents_interaction", default=None
@@ -92,8 +87,6 @@ class InteractionContext:
         try:
             await function(self, **kwargs)
         except BaseException as error:
-            with contextlib.suppress(Exception):  # an odd exception class must not get its own error lost
-                self.note_trace(error)
             appender.fail(error, self.this_agent.alias)
             # The traceback keeps the frames of this method and of the agent, which both lead here. From here nothing
             # must lead on to the log, or the error that is in it would be kept alive by itself.
@@ -124,17 +117,6 @@ class InteractionContext:
             start_asap=start_asap,
             timeout=timeout,
         )
-
-    def note_trace(self, error: BaseException) -> None:
-        """Note on an error which agents led to it. Only where it arose: the agents it passes through add nothing.
-
-        What an agent raises gets its note by itself; a streamer of an agent may call this for what it raises.
-        """
-        if any(note.startswith(_TRACE_NOTE) for note in getattr(error, "__notes__", ())):
-            return
-        trace = self.agent_trace
-        shown = [agent.alias for agent in trace[:_TRACE_SHOWN]]
-        error.add_note(_TRACE_NOTE + " <- ".join(shown + ["..."] * (len(trace) > _TRACE_SHOWN)))
 
     def is_running_in(self, context: PromisingContext | None) -> bool:
         """Whether the agent is at work, and `context` is the one that it was started in."""

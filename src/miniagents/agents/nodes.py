@@ -5,7 +5,7 @@ from miniagents.promising.context import PromisingContext
 
 
 class AgentCallNode(Message):
-    """An agent was called. Its keyword arguments are not part of it: they may hold secrets and objects that are no data."""
+    """An agent was called. Its arguments are not part of it: they may hold secrets, and objects that are no data."""
 
     agent_alias: str
     messages: tuple[Message, ...] = ()

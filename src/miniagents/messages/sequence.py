@@ -139,7 +139,7 @@ class MessageSequence(FlatSequence[MessagePromise]):
 
     @staticmethod
     def turn_into_sequence_promise(messages: MessageType) -> MessageSequencePromise:
-        """A sequence of `messages`, which is complete unless there are promises in it; a sequence is given back as it is."""
+        """A sequence of `messages`. One that is a sequence already is given back as it is."""
         if isinstance(messages, MessageSequencePromise):
             return messages
         log: Log[MessagePromise] = Log()

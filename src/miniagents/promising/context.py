@@ -252,7 +252,7 @@ class PromisingContext:
         """
         try:
             branch = current_branch.get()
-            task = self.spawn(_as_coroutine(awaitable), branch=branch)
+            task = self.spawn(awaitable if asyncio.iscoroutine(awaitable) else _as_coroutine(awaitable), branch=branch)
         except BaseException:
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
@@ -340,8 +340,8 @@ class PromisingContext:
     def resource(self, key: object, make: Callable[[], tuple[T, Close | None]]) -> T:
         """Something that is made once for each event loop and `key`, such as a client, and closed with the context.
 
-        `make()` gives the thing and an async callable that closes it, or `None`. It belongs to the outermost context, so nested
-        contexts share it; it is closed there when all tasks have ended.
+        `make()` gives the thing and an async callable that closes it, or `None`. It belongs to the outermost context,
+        so nested contexts share it; it is closed there when all tasks have ended.
         """
         owner = self
         while owner.parent is not None:

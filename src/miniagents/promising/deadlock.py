@@ -3,14 +3,14 @@
 Waits form a graph: a task waits for a promise, whose producer is a task, which may wait for a promise. Two shapes are
 found in it.
 
-* A **cycle**: the walk from a promise, along producers that wait, comes back to the one who is about to wait. Looked for
-  at the moment of the wait, which costs a look at one dict where there is none. A cycle longer than `_MAX_HOPS` is not
-  found.
+* A **cycle**: the walk from a promise, along producers that wait, comes back to the one who is about to wait. Looked
+  for at the moment of the wait, which costs a look at one dict where there is none. A cycle longer than `_MAX_HOPS` is
+  not found.
 * An **unfed input**: an agent waits for more messages of a call that is open, and everyone who could send one, that is
   whoever opened the call and what that has started, waits for that agent. Looked for a second after a wait began.
 
-There is no alarm while anybody might still help: a task that belongs to one of those in the cycle and is free, or one of
-them whose wait is under `asyncio.timeout`. Nor where that cannot be known, because the event loop does not show its
+There is no alarm while anybody might still help: a task that belongs to one of those in the cycle and is free, or one
+of them whose wait is under `asyncio.timeout`. Nor where that cannot be known, because the event loop does not show its
 timers. So this finds what is certain, not all there is; the virtual-time loop of `miniagents.testing` finds the rest.
 """
 
@@ -201,7 +201,7 @@ def _variables_of(task: "asyncio.Task[Any]") -> contextvars.Context:
 
 
 def _tasks_awaited_by(task: "asyncio.Task[Any]") -> "Iterator[asyncio.Task[Any]]":
-    """The tasks that a task of somebody else waits for, directly, by `gather`, `wait` or `wait_for`; none if unknown."""
+    """The tasks that a task waits for, directly, by `gather`, `wait` or `wait_for`; none if that is unknown."""
     future = getattr(task, "_fut_waiter", None)
     if isinstance(future, asyncio.Task):
         yield future

@@ -7,21 +7,26 @@ Invariants
 ----------
 1. `items` only grows, and after `end()` it never changes: every reader sees the same items in the same order.
 2. Every waiter is woken by the next `append()` or `end()`, whichever comes first. Whoever makes a log sees to it that
-   it is ended on every path; here that is the done-callback of the producer's task (see `context.py`).
+   it is ended on every path (see `promise.py`).
 3. An error is an item as well (`Failure`): it has a place in the order and every reader meets it there.
 
 Not promised: fairness between readers that never wait, and any bound on how far the producer runs ahead.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, NoReturn, Protocol, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, TypeVar
 
 from miniagents.promising.errors import DeadlineExceededError, PromiseCancelledError
-from miniagents.promising.tree import Cancellation
+from miniagents.promising.tree import Cancellation, current_branch
 
 T = TypeVar("T")
+
+_TRACE_NOTE: Final = "Raised in: "
+# A trace of ten thousand callers would bury the error that it explains.
+_TRACE_SHOWN: Final = 20
 
 
 class Failure:
@@ -94,7 +99,18 @@ def capture(error: BaseException, who: str, keeper: FailureKeeper | None) -> Fai
     failure = as_failure(error, who)
     if isinstance(failure.exception, PromiseCancelledError):
         return failure  # that it was stopped is no news to those who stopped it
+    with contextlib.suppress(Exception):  # an odd exception class must not get its own error lost
+        _note_trace(failure.exception)
     return failure if keeper is None else keeper.keep_failure(failure)
+
+
+def _note_trace(error: BaseException) -> None:
+    """Note on an error who raised it, and who had called them. Only where it arose: those behind add nothing."""
+    branch = current_branch.get()
+    names = [] if branch is None else branch.trace()
+    if names and not any(note.startswith(_TRACE_NOTE) for note in getattr(error, "__notes__", ())):
+        shown = names[:_TRACE_SHOWN] + ["..."] * (len(names) > _TRACE_SHOWN)
+        error.add_note(_TRACE_NOTE + " <- ".join(shown))
 
 
 class Log(Generic[T]):

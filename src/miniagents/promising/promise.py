@@ -1,11 +1,10 @@
-"""Promises: values that will be there, and values that are still growing. Both are faces of a log.
+"""Promises: values that will be there. A face of a log, in which the value is the one item.
 
-The path of one piece: the producer's task pulls it out of the streamer and appends it to the log; the readers that wait
-are woken and take it from there with their own cursors. No reader ever runs the producer: the first one may *start*
-its task (when `start_asap=False`), and then waits like everybody else.
+No reader ever runs the producer: the first one may *start* its task (when `start_asap=False`), and then waits like
+everybody else. So a reader that is cancelled changes nothing for the others.
 
-A `StreamedPromise` whose whole value follows from its pieces has no second task: whoever asks first when the log has
-ended makes the value, and it is kept.
+Invariant: the log of a promise is ended on every path. The coroutine of the producer does it in its `finally`, and
+`_task_done`, the done-callback of its task, for a task that was cancelled before its first step.
 """
 
 import asyncio
@@ -105,7 +104,7 @@ class Promise(Generic[T_co]):
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        branch = Branch(self._grown_on, self)
+        branch = Branch(self._grown_on, self, self._trace_name())
         try:
             self._task = context.spawn(producer(self), name=self._describe(), branch=branch, on_done=self._task_done)
         except BaseException:
@@ -291,6 +290,9 @@ class Promise(Generic[T_co]):
     def describe(self) -> str:
         """What this is, for people."""
         return f"the {self._describe()}"
+
+    def _trace_name(self) -> str:
+        return ""
 
     def _describe(self) -> str:
         return type(self).__name__

@@ -139,6 +139,9 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     def _describe(self) -> str:
         return self._name or type(self).__name__
 
+    def _trace_name(self) -> str:
+        return self._name
+
 
 class _Mark:
     """What a rope reader finds where there is no item."""

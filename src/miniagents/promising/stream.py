@@ -1,4 +1,11 @@
-"""Streamed promises: values that are still growing, and their readers."""
+"""Streamed promises: values that are still growing, and their readers.
+
+The path of one piece: the producer's task pulls it out of the streamer and appends it to the log; the readers that wait
+are woken and take it from there, each with a place of its own.
+
+A `StreamedPromise` whose whole value follows from its pieces has no second task: whoever asks first when the log has
+ended makes the value, and it is kept.
+"""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
 """The call tree: who was started by whom, so that what was begun can be ended with all that it began.
 
-Each producer has a branch. What is made while a producer runs, by it or by the plain tasks that it starts, belongs to its
-branch from the moment it is started to the moment when it, and everything on its own branch, has ended. So a branch
+Each producer has a branch. What is made while a producer runs, by it or by the plain tasks that it starts, belongs to
+its branch from the moment it is started to the moment when it, and everything on its own branch, has ended. So a branch
 lives on after its producer if the producer has forwarded what others are still saying.
 
 Invariants
@@ -25,7 +25,7 @@ class Cancellable(Protocol):
 
 
 class Cancellation:
-    """Why something is cancelled. Travels as the message of the `CancelledError`, down to the error that readers get."""
+    """Why something is cancelled. The message of the `CancelledError`, on its way to the error that readers get."""
 
     __slots__ = ("is_deadline", "reason")
 
@@ -37,9 +37,11 @@ class Cancellation:
 class Branch:
     """What one producer has started and what has not ended yet."""
 
-    __slots__ = ("_children", "_deadline", "_ended", "_parent", "_place")
+    __slots__ = ("_children", "_deadline", "_ended", "_parent", "_place", "name")
 
-    def __init__(self, parent: "Branch | None", place: Cancellable) -> None:
+    def __init__(self, parent: "Branch | None", place: Cancellable, name: str = "") -> None:
+        self.name = name
+        """Who grows here, in the traces of errors; empty for what is not worth a mention."""
         self._parent = parent
         self._place: Cancellable | None = place
         self._children: dict[Cancellable, None] = {}
@@ -52,6 +54,16 @@ class Branch:
     def parent(self) -> "Branch | None":
         """The branch that this one has grown on, until it has ended."""
         return self._parent
+
+    def trace(self) -> list[str]:
+        """The names from here down to the root."""
+        names: list[str] = []
+        branch: Branch | None = self
+        while branch is not None:
+            if branch.name:
+                names.append(branch.name)
+            branch = branch._parent
+        return names
 
     def add(self, child: Cancellable) -> None:
         """`child` was started here."""

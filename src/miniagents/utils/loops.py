@@ -84,7 +84,7 @@ def _check(links: list[Any]) -> None:
     if AWAIT not in links:
         raise ValueError(
             "This chain has no AWAIT, so it would plan turns for ever without any of them being taken. "
-            "Put AWAIT behind the agent whose words the next turn depends on, such as the user: [user, AWAIT, assistant]."
+            "Put AWAIT behind the agent whose words the next turn depends on: [user, AWAIT, assistant]."
         )
     if all(isinstance(link, Sentinel) for link in links):
         raise ValueError("There is no agent in this chain.")

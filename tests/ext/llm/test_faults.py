@@ -231,7 +231,7 @@ async def test_an_error_names_its_agent_and_model(way) -> None:
     """Who has asked whom stands below the error."""
     async with LLMServer(fault="clean_eof") as server, MiniAgents():
         _, error = await read(await ask(way, server, model="m-1"), LLMTruncatedError)
-    assert error.__notes__ == ["Model: m-1", f"Agents: {way.agent(server).alias}"]
+    assert error.__notes__ == ["Model: m-1", f"Raised in: {way.agent(server).alias}"]
 
 
 @pytest.mark.parametrize("agent", [openai_agent, anthropic_agent])

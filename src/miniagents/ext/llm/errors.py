@@ -24,7 +24,8 @@ class LLMError(MiniAgentsError):
     """Something went wrong between an agent and a model. Most errors have a class of their own below this one."""
 
     def __init__(self, message: str, *, partial_text: str = "") -> None:
-        super().__init__(message)
+        # Most messages begin with the name of a provider, which may be "the OpenAI-compatible server".
+        super().__init__(message[:1].upper() + message[1:])
         self.partial_text = partial_text
         """What of the answer was there before; the same tokens stay readable in the reply."""
 

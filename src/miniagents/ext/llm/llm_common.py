@@ -228,7 +228,6 @@ class _Answer:
     def _complete(self, error: LLMError, said: list[str]) -> LLMError:
         error.partial_text = "".join(said)
         error.add_note(f"Model: {self.parameters['model']}")
-        self.ctx.note_trace(error)
         return error
 
 

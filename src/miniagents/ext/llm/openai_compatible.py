@@ -18,7 +18,7 @@ from miniagents.messages import Message
 class OpenAICompatibleProvider(OpenAIProvider):
     """Chat completions of somebody else."""
 
-    name: ClassVar[str] = "The OpenAI-compatible server"
+    name: ClassVar[str] = "the OpenAI-compatible server"
     model_variable: ClassVar[str | None] = None
     default_model: ClassVar[str | None] = None
 
