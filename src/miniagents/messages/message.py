@@ -240,9 +240,10 @@ def _fill(template: str, message: Message) -> str:
             continue
         value = message.get(name) if name != "text_template" else None
         if spec or conversion or not isinstance(value, (str, int, float)):
+            field = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
             raise ValueError(
-                f"The text_template has `{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}` in "
-                "braces; only names of the message's own plain fields (str, int, float, bool) can stand there."
+                f"The text_template has `{field}` in braces; only names of the message's own plain fields "
+                "(str, int, float, bool) can stand there."
             )
         filled.append(str(value))
     return "".join(filled)
