@@ -94,7 +94,7 @@ class StuckTasksError(MiniAgentsError, RuntimeError):
 
 
 class DeadlockError(MiniAgentsError, RuntimeError):
-    """Something would wait for itself: a task for all tasks of its context, a sequence for its own items."""
+    """A wait that can never end, with the names of those who wait and the lines where they do; see `deadlock.py`."""
 
 
 class AppenderError(MiniAgentsError, RuntimeError):
