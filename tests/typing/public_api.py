@@ -1,8 +1,10 @@
 """The types of the public API as a user meets them. mypy and pyright read this file; nothing runs it."""
 
-from typing import assert_type
+from collections.abc import AsyncIterator
+from typing import Any, assert_type
 
 from miniagents import (
+    AWAIT,
     AgentCall,
     InteractionContext,
     Message,
@@ -10,10 +12,14 @@ from miniagents import (
     MessageSequencePromise,
     MiniAgent,
     MiniAgents,
+    achain_loop,
     join_messages,
     miniagent,
     split_messages,
 )
+from miniagents.ext.llm.llm_common import UserMessage
+from miniagents.ext.llm.openai import openai_agent
+from miniagents.promising import Promise, PromisingContext, StreamAppender
 
 
 @miniagent
@@ -45,6 +51,52 @@ async def sends_piece_by_piece() -> None:
     assert_type(call.reply_sequence(), MessageSequencePromise)
 
 
+async def limits_and_binds() -> None:
+    async with with_parameters.inquire("hi", timeout=3, loud=True) as replies:
+        assert_type(replies, MessageSequencePromise)
+        assert_type(await replies.settled(), tuple[Message | BaseException, ...])
+    replies.cancel("enough")
+
+
+@miniagent
+async def takes_anything(ctx: InteractionContext, **kwargs: Any) -> None:
+    assert_type(ctx.agent_trace, tuple[MiniAgent[...], ...])
+
+
+async def forks() -> None:
+    assert_type(takes_anything.fork(alias="FORK", anything=1), MiniAgent[...])
+    assert_type(takes_anything.inquire(None, whatever=2), MessageSequencePromise)
+    assert_type(openai_agent.fork(model="m", temperature=0.5).inquire("hi", system="Be brief."), MessageSequencePromise)
+
+
+class Titled(Message):
+    title: str
+
+
+async def streamed(metadata: dict[str, Any]) -> AsyncIterator[str]:
+    yield "token"
+
+
+async def messages() -> None:
+    assert_type(Message("text", role="user"), Message)
+    assert_type(Message("text").as_promise, MessagePromise)
+    assert_type(Titled.promise(streamed, title="t"), MessagePromise)
+    assert_type(Titled(text="x", title="t").title, str)
+    assert_type(UserMessage("hi").role, str)
+    await achain_loop([plain, AWAIT, None, takes_anything, lambda messages: messages])
+
+
+async def promises() -> None:
+    async def resolver(promise: Promise[Any]) -> int:
+        return 42
+
+    async with PromisingContext():
+        assert_type(await Promise(resolver), int)
+        appender = StreamAppender[str]()
+        with appender:
+            assert_type(appender.append("x"), StreamAppender[str])
+
+
 async def opens_a_context() -> None:
     async with MiniAgents() as context:
         assert_type(context, MiniAgents)
@@ -55,7 +107,7 @@ async def opens_a_context() -> None:
 assert_type(plain, MiniAgent[[]])
 
 
-@miniagent  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+@miniagent  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
 def not_async(ctx: InteractionContext) -> None: ...
 
 
@@ -63,3 +115,7 @@ async def calls_that_are_wrong(ctx: InteractionContext) -> None:
     ctx.reply(42)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with_parameters.inquire("hi", lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with_parameters.inquire("hi", loud="very")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with_parameters.inquire("hi", timeout="soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Message(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Titled(text="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await achain_loop([5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

@@ -48,10 +48,12 @@ class Awaited(Protocol):
     @property
     def feed(self) -> Feed | None:
         """Who must feed it, if that is known and it has no producer."""
+        ...
 
     @property
     def is_arriving(self) -> bool:
         """Whether something may grow it beside its producer."""
+        ...
 
     def describe(self) -> str:
         """What it is, for people."""
@@ -193,8 +195,9 @@ def _belongs_to(task: "asyncio.Task[Any]", branch: Branch | None) -> bool:
 
 
 def _variables_of(task: "asyncio.Task[Any]") -> contextvars.Context:
-    if hasattr(task, "get_context"):  # 3.12
-        variables: contextvars.Context = task.get_context()
+    get_context = getattr(task, "get_context", None)  # since 3.12
+    if get_context is not None:
+        variables: contextvars.Context = get_context()
         return variables
     found = (one for one in gc.get_referents(task) if isinstance(one, contextvars.Context))
     return next(found, contextvars.Context())

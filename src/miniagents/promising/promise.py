@@ -222,13 +222,13 @@ class Promise(Generic[T_co]):
         outcome = await self._settle(wait_as_reader)
         if self._untold:
             self._tell(outcome)
-        if isinstance(outcome, Failure):
-            del self  # the traceback keeps this frame, which must not lead from the error back to itself
-            try:
-                outcome.throw()
-            finally:
-                del outcome
-        return outcome
+        if not isinstance(outcome, Failure):
+            return outcome
+        del self  # the traceback keeps this frame, which must not lead from the error back to itself
+        try:
+            outcome.throw()
+        finally:
+            del outcome
 
     async def _settle(self, wait: "Wait") -> T_co | Failure:
         """Wait for the outcome and give it, an error as a `Failure` that does not count as read yet."""

@@ -114,7 +114,7 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
                 await asyncio.sleep(0)
         return self._assemble(items)
 
-    async def _settle_item(self, item: Any, _: Wait) -> Any:
+    async def _settle_item(self, item: Any, wait: Wait) -> Any:  # noqa: ARG002 (for those whose items are promises)
         """What an item contributes to the whole, or a `Failure`."""
         return item
 
@@ -172,16 +172,16 @@ class RopeReader(Generic[T]):
         item = await self.next_item()
         if item is END:
             raise StopAsyncIteration
-        if isinstance(item, Failure):
-            self._stack.clear()
-            self._log = ended_log(())  # through, whatever came after the error
-            self._index = 0
-            del self  # the traceback keeps this frame, which must not lead from the error back to itself
-            try:
-                item.throw()
-            finally:
-                del item
-        return item  # type: ignore[no-any-return]  # neither a failure nor a mark, so it is an item
+        if not isinstance(item, Failure):
+            return item  # type: ignore[no-any-return]  # neither a failure nor a mark, so it is an item
+        self._stack.clear()
+        self._log = ended_log(())  # through, whatever came after the error
+        self._index = 0
+        del self  # the traceback keeps this frame, which must not lead from the error back to itself
+        try:
+            item.throw()
+        finally:
+            del item
 
     async def next_item(self) -> Any:
         """The next item, a `Failure`, or `END`; waits until one of them is there."""

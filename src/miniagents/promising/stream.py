@@ -205,15 +205,15 @@ class PieceReader(Generic[PIECE]):
             if found is END:
                 raise StopAsyncIteration
             piece = found
-        if isinstance(piece, Failure):
-            self._log = ended_log(())  # this reader is through, whatever came after the error
-            self._seen = 0
-            del self  # as in `_run_resolver`
-            try:
-                piece.throw()
-            finally:
-                del piece
-        return piece
+        if not isinstance(piece, Failure):
+            return piece
+        self._log = ended_log(())  # this reader is through, whatever came after the error
+        self._seen = 0
+        del self  # as in `_run_resolver`
+        try:
+            piece.throw()
+        finally:
+            del piece
 
     async def next_piece(self) -> PIECE | Failure | Literal[Sentinel.END]:
         """The next piece, an error as a `Failure` that does not count as read by this, or `END`. Waits for it."""

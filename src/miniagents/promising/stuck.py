@@ -15,7 +15,7 @@ def give_up(tasks: Iterable["asyncio.Task[Any]"], waited: float) -> StuckTasksEr
         lines.append(f"  {task.get_name()} at {describe_waiting_task(task).place}")
         # Whoever closes the loop (`asyncio.run`) waits for every task that is registered, for ever if need be.
         asyncio._unregister_task(task)
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # that it is still there is what the error says
+        setattr(task, "_log_destroy_pending", False)  # noqa: B010 (unknown to type checkers) it is named in the error
     return StuckTasksError(
         f"{len(lines)} of the cancelled tasks have not ended within {waited:g} s, because their code goes on after a "
         "`CancelledError`:\n" + "\n".join(sorted(lines))

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from miniagents.agents import InteractionContext
 from miniagents.ext.llm._sdk import (
@@ -42,10 +42,18 @@ DEFAULT_MAX_SILENCE: Final = 600.0
 """Seconds that a model may be silent if the call does not say: as long as the SDKs wait."""
 
 
+# Type checkers believe that a pydantic model takes its declared fields, by keyword, and nothing else. A message takes
+# its text by position and any metadata, so each class says so to them.
+
+
 class UserMessage(Message):
     """A message of the user."""
 
     role: str = "user"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, text: str | None = None, /, **metadata: Any) -> None: ...
 
 
 class SystemMessage(Message):
@@ -53,11 +61,19 @@ class SystemMessage(Message):
 
     role: str = "system"
 
+    if TYPE_CHECKING:
+
+        def __init__(self, text: str | None = None, /, **metadata: Any) -> None: ...
+
 
 class AssistantMessage(Message):
     """A message of a model."""
 
     role: str = "assistant"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, text: str | None = None, /, **metadata: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
