@@ -17,11 +17,11 @@ async def run_miniagents(
 
 
 async def interrupted_when_it_says(
-    text: str, *arguments: str | Path, cwd: Path, environment: Mapping[str, str] | None = None
+    text: str, *arguments: str | Path, cwd: Path, environment: Mapping[str, str] | None = None, presses: int = 1
 ) -> Ended:
     """Run `python *arguments`, press Ctrl+C as soon as `text` stands in its output, and wait for its end.
 
-    Its input stays open, as if somebody might still type.
+    Until then its input stays open, as if somebody might still type.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -32,6 +32,7 @@ async def interrupted_when_it_says(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     output = ""
@@ -41,7 +42,9 @@ async def interrupted_when_it_says(
                 piece = (await process.stdout.read(4096)).decode()
                 assert piece, f"It ended without saying {text!r}: {output}{(await process.stderr.read()).decode()}"
                 output += piece
-            process.send_signal(signal.SIGINT)
+            for _ in range(presses):
+                process.send_signal(signal.SIGINT)
+            process.stdin.close()
             rest, errors = await asyncio.gather(process.stdout.read(), process.stderr.read())
             status = await process.wait()
     finally:

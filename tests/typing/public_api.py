@@ -107,7 +107,7 @@ async def opens_a_context() -> None:
 assert_type(plain, MiniAgent[[]])
 
 
-@miniagent  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
+@miniagent  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 def not_async(ctx: InteractionContext) -> None: ...
 
 
