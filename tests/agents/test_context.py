@@ -566,3 +566,15 @@ async def test_a_failed_call_leaves_no_reference_cycles() -> None:
             assert gc.collect() == 0
         finally:
             gc.enable()
+
+
+async def test_the_end_of_a_dialog_is_no_error_to_report(caplog: pytest.LogCaptureFixture) -> None:
+    """An `EndOfDialog` that nobody reads is not logged: nothing went wrong."""
+
+    @miniagent
+    async def leaving(ctx: InteractionContext) -> None:
+        raise miniagents.EndOfDialog
+
+    async with MiniAgents():
+        leaving.inquire()
+    assert not caplog.records

@@ -9,7 +9,7 @@ from miniagents.messages.context import MessageContext, message_resolved
 from miniagents.messages.frozen import Frozen
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.context import PromisingContext, current_context
-from miniagents.promising.errors import MiniAgentsError, UnresolvedPromiseError
+from miniagents.promising.errors import OrderlyEnd, UnresolvedPromiseError
 from miniagents.promising.log import Failure, Log
 from miniagents.promising.sentinels import UNSET, Sentinel
 from miniagents.promising.stream import PieceReader, StreamedPromise
@@ -203,7 +203,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         return str(outcome)
 
 
-class EndOfDialog(MiniAgentsError, EOFError):  # noqa: N818 (it is not an error that it ends)
+class EndOfDialog(OrderlyEnd, EOFError):
     """The user has ended the dialog. Raised by user agents; the loops of `miniagents.utils` return upon it."""
 
     def __init__(self) -> None:
@@ -216,7 +216,7 @@ def errors_arrive_as_messages(context: PromisingContext | None, error: BaseExcep
         isinstance(context, MessageContext)
         and context.errors_as_messages
         and isinstance(error, Exception)
-        and not isinstance(error, EndOfDialog)
+        and not isinstance(error, OrderlyEnd)
     )
 
 

@@ -2,6 +2,7 @@
 
 ```
 MiniAgentsError
+├── OrderlyEnd                                 something was ended, and nothing is wrong
 ├── NoActiveContextError (RuntimeError)        no context where one is needed
 │   └── ContextClosedError                     there was one, and it has ended
 ├── ContextReentryError (RuntimeError)         one context object entered twice at once
@@ -23,6 +24,10 @@ knows nothing of this library still catches it.
 
 class MiniAgentsError(Exception):
     """The base of all errors of this library."""
+
+
+class OrderlyEnd(MiniAgentsError):  # noqa: N818 (it is no error that something ends)
+    """The base of what is raised to end something in good order. Nobody is told of it if nobody reads it."""
 
 
 class NoActiveContextError(MiniAgentsError, RuntimeError):

@@ -2,6 +2,7 @@
 
 import logging
 
+from miniagents.promising.errors import OrderlyEnd
 from miniagents.promising.log import Failure
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class UnreadErrors:
         failures, self._failures = self._failures, {}
         interrupt: Failure | None = None
         for failure in failures.values():
-            if failure.observed:
+            if failure.observed or isinstance(failure.exception, OrderlyEnd):
                 continue
             if isinstance(failure.exception, (KeyboardInterrupt, SystemExit)):
                 interrupt = interrupt or failure
