@@ -203,7 +203,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         return str(outcome)
 
 
-class EndOfDialog(OrderlyEnd, EOFError):
+class EndOfDialog(OrderlyEnd, EOFError):  # noqa: N818 (as its base)
     """The user has ended the dialog. Raised by user agents; the loops of `miniagents.utils` return upon it."""
 
     def __init__(self) -> None:
