@@ -123,7 +123,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         self._whole = None
         self._final_metadata = known_at_end = dict[str, Any]()
         if isinstance(message, Message):
-            self._known_metadata = Frozen()
+            self._known_metadata: Frozen | None = None
             self.message_class: type[Message] = type(message)
             self._result: Message | Failure | Sentinel = message
             log: Log[str] = Log()
@@ -160,7 +160,7 @@ class MessagePromise(StreamedPromise[str, Message]):
                 for name, field in declared
                 if not field.is_required()
             }
-            known = {**defaults, **self._known_metadata}
+            known = {**defaults, **(self._known_metadata or {})}
         return Frozen(**{name: value for name, value in known.items() if name != "text" and value is not None})
 
     def read_pieces(self) -> PieceReader[str]:
@@ -171,7 +171,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         return super().read_pieces()
 
     def _assemble(self, pieces: list[str]) -> Message:
-        return self.message_class("".join(pieces), **{**self._known_metadata, **self._final_metadata})
+        return self.message_class("".join(pieces), **{**(self._known_metadata or {}), **self._final_metadata})
 
     def _make_result(self) -> Message | Failure:
         outcome = super()._make_result()
