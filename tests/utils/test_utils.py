@@ -305,3 +305,24 @@ def test_a_long_text_is_split_in_portions() -> None:
             return turns
 
     assert run_virtual(main) >= 10
+
+
+def test_wrong_arguments_of_join_and_split_are_refused_by_the_call() -> None:
+    """A delimiter that is no text, and a text beside the text, are `TypeError`s of the call itself."""
+    for function, arguments in (
+        (join_messages, {"delimiter": None}),
+        (join_messages, {"delimiter": 5}),
+        (join_messages, {"text": "y"}),
+        (split_messages, {"delimiter": None}),
+        (split_messages, {"delimiter": 5}),
+        (split_messages, {"code_block_delimiter": 5}),
+        (split_messages, {"text": "y"}),
+    ):
+        with pytest.raises(TypeError):
+            function("x", **arguments)  # type: ignore[arg-type]
+
+
+def test_a_dialog_needs_two() -> None:
+    """`adialog_loop` with nothing in the place of an agent is refused."""
+    with pytest.raises(TypeError, match="None"):
+        run_virtual(lambda: adialog_loop(assistant, None))  # type: ignore[arg-type]

@@ -33,7 +33,8 @@ where the plain character would not come back as itself, and nowhere else:
 5. the first character of a line that would be a separator (see below) or begins with 256 blanks.
 
 References are read the same wherever they stand, so one too many is harmless, and what decides about one is always a
-bounded look ahead: that is why a text can be written while it arrives, and why its chunks leave no trace.
+bounded look ahead: that is why a text can be written while it arrives. Its chunks leave no trace (but where a line
+begins with more blanks than are looked at, another one of them may be a reference).
 
 A turn that was cut off
 -----------------------
@@ -128,8 +129,9 @@ def encode(entries: Iterable[Entry], file_end: bytes = b"") -> bytes:
 class EntryWriter:
     """Turns one entry into bytes while its text arrives: `begin()`, `feed()` any number of times, `finish()`.
 
-    The pieces, one after the other, are what `encode` gives for the whole text, however it was cut. A piece holds all
-    that is decided: at most a line break, up to 255 blanks after it and an unfinished reference are held back.
+    The pieces, one after the other, are what `encode` gives for the whole text, however it was cut, as long as no line
+    begins with more than 255 blanks; they always say the same. A piece holds all that is decided: at most a line break,
+    up to 255 blanks after it and an unfinished reference are held back.
     """
 
     def __init__(self, role: str, model: str | None = None) -> None:

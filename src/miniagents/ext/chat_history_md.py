@@ -117,7 +117,8 @@ class ChatHistoryMD(ChatHistory):
         token = await tokens.next_piece()
         if isinstance(token, Failure):
             return True
-        writer = EntryWriter(_known(promise, "role") or _DEFAULT_ROLE, _known(promise, "model"))
+        role = _known(promise, "role")
+        writer = EntryWriter(_DEFAULT_ROLE if role is None else role, _known(promise, "model"))
         first = token if isinstance(token, str) else ""
         async with self._queue(), OpenEntry(self.path, writer, first) as entry:
             # Up to the end or the error.

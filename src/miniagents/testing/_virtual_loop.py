@@ -168,8 +168,8 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     subprocess_exec = subprocess_shell = _not_simulated("subprocess_exec/subprocess_shell")
 
     def _run_once(self) -> None:
-        # Asyncio has no public place for a scheduler of one's own. This method, which the base class calls again and
-        # again until `_stopping` is set, is the only private one that is replaced here.
+        # Asyncio has no public place for a scheduler of one's own. The base class calls this method
+        # again and again until `_stopping` is set. (`_scheduled` and `_timer_handle_cancelled` go with it.)
         # One handle at a time: what a step makes ready competes at once with what was ready before it.
         if self._turns_left <= 0:
             raise StepLimitError(self._max_steps, self._describe_waiting(), self._now)

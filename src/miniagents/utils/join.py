@@ -27,6 +27,8 @@ def join_messages(
     >>> miniagents.run(main())
     Hello, world
     """
+    if not isinstance(delimiter, str):
+        raise TypeError(f"The delimiter is a str, not {type(delimiter).__name__}.")
     sequence = MessageSequence.turn_into_sequence_promise(messages)
 
     async def tokens(known_at_end: dict[str, Any]) -> AsyncIterator[str]:

@@ -59,6 +59,10 @@ async def adialog_loop(user_agent: MiniAgent[...], assistant_agent: MiniAgent[..
 
     The assistant is called when the user has said all; its tokens reach the user agent while they are made.
     """
+    partners: tuple[object, ...] = (user_agent, assistant_agent)
+    for partner in partners:
+        if not callable(partner):
+            raise TypeError(f"A dialog is between two agents, and {partner!r} is none.")
     await achain_loop([user_agent, AWAIT, assistant_agent])
 
 

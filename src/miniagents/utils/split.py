@@ -28,6 +28,10 @@ class Splitter:
     """
 
     def __init__(self, delimiter: str, code_block_delimiter: str | None) -> None:
+        marks: tuple[object, ...] = (delimiter,) if code_block_delimiter is None else (delimiter, code_block_delimiter)
+        for mark in marks:
+            if not isinstance(mark, str):
+                raise TypeError(f"A delimiter is a str, not {type(mark).__name__}.")
         if not delimiter:
             raise ValueError("The delimiter is empty: there is no place to split at.")
         self._delimiter = delimiter
@@ -111,6 +115,8 @@ def split_messages(
     >>> miniagents.run(main())
     (Message(text='Hello'), Message(text='world'))
     """
+    if "text" in metadata:
+        raise TypeError("The texts of the parts come from the text that is split; `text` cannot be given beside it.")
     splitter = Splitter(delimiter, code_block_delimiter)
     text = join_messages(messages, delimiter, reference_original_messages=False)
 

@@ -1,6 +1,7 @@
 """`scripted_agent`: a model that says what it is told to say, as fast as it is told to, and breaks where it should."""
 
 import asyncio
+import copy
 import inspect
 import itertools
 import random
@@ -152,6 +153,12 @@ class _Faults:
             tokens = getattr(self, name)
             if tokens is not None and not (isinstance(tokens, int) and tokens >= 0):
                 raise ValueError(f"`{name}` is a number of tokens, not {tokens!r}.")
+        if isinstance(self.error, type):
+            try:
+                self.error("text")
+            except TypeError:
+                name = self.error.__name__
+                raise TypeError(f"`error={name}` cannot be made of a text alone: give an instance of it.") from None
         if self.rate is not None and not 0 <= self.rate <= 1:
             raise ValueError(f"`fault_rate` is a part of the calls, from 0 to 1, not {self.rate!r}.")
 
@@ -174,9 +181,12 @@ class _Faults:
         return min(named) if named else self.chance.randint(0, length)
 
     def _made_error(self, said: str) -> BaseException:
-        if isinstance(self.error, BaseException):
-            return self.error.with_traceback(None)  # raised in many calls, it must not collect the traces of all
-        message = "The script of this model says that its answer breaks off here."
-        if issubclass(self.error, LLMError):
-            return self.error(message, partial_text=said)
-        return self.error(message)
+        if isinstance(self.error, LLMError):
+            error: BaseException = copy.copy(self.error)  # each call has a `partial_text` of its own
+        elif isinstance(self.error, BaseException):
+            error = self.error.with_traceback(None)  # raised in many calls, it must not collect the traces of all
+        else:
+            error = self.error("The script of this model says that its answer breaks off here.")
+        if isinstance(error, LLMError):
+            error.partial_text = said
+        return error
