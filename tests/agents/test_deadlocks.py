@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from miniagents import InteractionContext, Message, MiniAgents, miniagent
-from miniagents.promising import DeadlockError, Promise, PromisingContext, StreamedPromise
-from miniagents.testing.virtual_time import explore
+from miniagents.promising import DeadlineExceededError, DeadlockError, Promise, PromisingContext, StreamedPromise
+from miniagents.testing.virtual_time import explore, run_virtual
 
 Shape = Callable[[], Awaitable[BaseException | None]]
 shapes: dict[str, tuple[Shape, list[str]]] = {}
@@ -407,6 +407,128 @@ async def two_agents_talk_to_each_other() -> None:
     call.finish()
 
 
+@helped_scenario
+async def two_agents_read_each_others_replies() -> None:
+    replies: dict[str, Any] = {}
+
+    @miniagent
+    async def interviewer(ctx: InteractionContext) -> None:
+        answers = aiter(replies["answerer"])
+        for number in range(5):
+            ctx.reply(f"question {number}")
+            assert str(await (await anext(answers))) == f"answer to question {number}"
+
+    @miniagent
+    async def answerer(ctx: InteractionContext) -> None:
+        async for question in replies["interviewer"]:
+            await asyncio.sleep(2)
+            ctx.reply(f"answer to {await question}")
+
+    replies["interviewer"], replies["answerer"] = interviewer.inquire(), answerer.inquire()
+    assert len(await replies["answerer"]) == 5
+
+
+@helped_scenario
+async def the_loop_itself_feeds_the_call() -> None:
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        loop = asyncio.get_running_loop()
+        loop.call_later(3, call.send_message, "x")
+        loop.call_later(4, call.finish)
+        ctx.reply(await call.reply_sequence(finish_call=False))
+
+    assert await opener.inquire() == (Message("x"),)
+
+
+@helped_scenario
+async def a_worker_is_handed_the_call_through_a_queue() -> None:
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+
+    @miniagent
+    async def worker(ctx: InteractionContext) -> None:
+        call = await queue.get()
+        await asyncio.sleep(5)
+        call.send_message("x").finish()
+
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        queue.put_nowait(call)
+        ctx.reply(await call.reply_sequence(finish_call=False))
+
+    worker.inquire()
+    assert await opener.inquire() == (Message("x"),)
+
+
+@helped_scenario
+async def a_worker_is_handed_the_context_of_an_agent_in_a_cycle() -> None:
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    replies: dict[str, Any] = {}
+
+    @miniagent
+    async def worker(ctx: InteractionContext) -> None:
+        theirs = await queue.get()
+        await asyncio.sleep(5)
+        theirs.reply("helped")
+        theirs.finish_early()
+
+    @miniagent
+    async def one(ctx: InteractionContext) -> None:
+        queue.put_nowait(ctx)
+        await replies["other"]
+
+    @miniagent
+    async def other(ctx: InteractionContext) -> None:
+        ctx.reply(await replies["one"])
+
+    worker.inquire()
+    replies["one"], replies["other"] = one.inquire(), other.inquire()
+    assert await replies["other"] == (Message("helped"),)
+
+
+@helped_scenario
+async def the_listener_has_a_limit_of_its_own() -> None:
+    @miniagent
+    async def impatient(ctx: InteractionContext) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await ctx.message_promises
+        ctx.reply("gave up")
+
+    replies = impatient.initiate_inquiry().reply_sequence(finish_call=False)
+    assert await replies == (Message("gave up"),)
+
+
+@helped_scenario
+async def the_call_has_a_deadline() -> None:
+    replies = listener.initiate_inquiry(timeout=5).reply_sequence(finish_call=False)
+    with pytest.raises(DeadlineExceededError):
+        await replies
+
+
+@helped_scenario
+async def the_waiting_has_a_limit() -> None:
+    call = listener.initiate_inquiry()
+    reading = asyncio.create_task(_await(call.reply_sequence(finish_call=False)))
+    done, _ = await asyncio.wait([reading], timeout=5)
+    assert not done
+    call.send_message("x").finish()
+    assert await reading == (Message("x"),)
+
+
+@helped_scenario
+async def a_call_lies_idle_for_long() -> None:
+    @miniagent
+    async def session(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        await asyncio.sleep(1000)
+        call.send_message("x")
+        ctx.reply(await call.reply_sequence())
+
+    assert await session.inquire() == (Message("x"),)
+
+
 @pytest.mark.parametrize("name", helped)
 def test_there_is_no_false_alarm(name: str) -> None:
     """What looks like a deadlock, and in which somebody can still help, goes on, in any order of tasks."""
@@ -429,3 +551,50 @@ async def test_a_deadlock_under_the_timeout_of_a_test_is_named() -> None:
         async with asyncio.timeout(15):
             assert isinstance(await two_agents_that_await_each_other(), DeadlockError)
             assert isinstance(await an_agent_that_awaits_the_replies_of_a_call_it_never_finishes(), DeadlockError)
+
+
+def test_two_deadlocks_at_once_are_both_told() -> None:
+    """Each of several open calls that nobody can finish gets its error."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            errors = await asyncio.gather(
+                an_agent_that_awaits_the_replies_of_a_call_it_never_finishes(),
+                two_agents_that_await_each_other(),
+                an_open_call_awaited_behind_another_agent(),
+            )
+            assert all(isinstance(error, DeadlockError) for error in errors)
+            assert asyncio.get_running_loop().time() <= 2.0
+
+    explore(scenario, seeds=range(5))
+
+
+def test_a_deadlock_that_arises_later_is_found_then() -> None:
+    """When whoever might have helped ends without doing so, the deadlock is told."""
+
+    async def scenario() -> BaseException | None:
+        async with MiniAgents():
+
+            @miniagent
+            async def opener(ctx: InteractionContext) -> None:
+                call = listener.initiate_inquiry()
+
+                async def does_not_help(_: Any) -> None:
+                    await asyncio.sleep(10)
+
+                task = asyncio.create_task(does_not_help(call))
+                ctx.reply(await call.reply_sequence(finish_call=False))
+                await task
+
+            return await error_of(opener.inquire())
+
+    assert isinstance(run_virtual(scenario), DeadlockError)
+
+
+async def test_each_line_is_the_one_in_which_somebody_waits() -> None:
+    """The error names, for each of those in it, the line of their own code."""
+    async with MiniAgents():
+        error = await two_agents_that_await_each_other()
+    places = [line.rpartition(" at ")[2] for line in str(error).splitlines()[1:]]
+    assert len(places) == 2
+    assert all("test_deadlocks.py:" in place for place in places)

@@ -16,6 +16,7 @@ from miniagents.promising import (
     Promise,
     PromiseCancelledError,
     PromisingContext,
+    StreamedPromise,
     StuckTasksError,
 )
 from miniagents.testing.virtual_time import explore, run_virtual
@@ -468,3 +469,187 @@ def test_a_plain_promise_can_be_cancelled() -> None:
                 await promise
 
     run_virtual(scenario)
+
+
+# ---------------------------------------------------------------------- being cancelled is asked once
+
+
+@miniagent
+async def careful(ctx: InteractionContext, seconds: float) -> None:
+    """Takes its time to clean up."""
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        await asyncio.sleep(seconds)
+        log.append("cleaned up")
+
+
+def test_cleaning_up_is_not_interrupted_by_a_second_cancellation() -> None:
+    """An agent that is cancelled by its context and by the block that it is bound to is asked only once."""
+
+    @miniagent
+    async def binder(ctx: InteractionContext) -> None:
+        async with careful.inquire(seconds=2):
+            await asyncio.sleep(1000)
+
+    async def scenario() -> None:
+        with pytest.raises(KeyError):
+            async with MiniAgents():
+                binder.inquire()
+                await asyncio.sleep(1)
+                raise KeyError
+
+    run_virtual(scenario)
+    assert log == ["cleaned up"]
+
+
+def test_a_block_has_ended_its_work_also_if_it_is_cancelled_meanwhile() -> None:
+    """A cancellation that arrives while a block waits for its work to end goes on when that has ended."""
+
+    async def block() -> None:
+        try:
+            async with careful.inquire(seconds=3):
+                await asyncio.sleep(0.5)
+        finally:
+            log.append("block left")
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            task = asyncio.create_task(block())
+            await asyncio.sleep(1)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+
+    run_virtual(scenario)
+    assert log == ["cleaned up", "block left"]
+
+
+def test_what_was_said_is_written_down_also_when_the_context_is_left_by_an_error() -> None:
+    """Handlers finish what they have begun, and hear of what was said, before the context has ended."""
+    written: list[str] = []
+
+    async def persist(promise: Any, message: Message) -> None:
+        await asyncio.sleep(2)
+        if message.text:
+            written.append(message.text)
+
+    async def scenario() -> None:
+        with pytest.raises(KeyError):
+            async with MiniAgents(on_persist_message=persist):
+                replies = working.inquire(depth=0)
+                assert str(await (await anext(aiter(replies)))) == "level 0"
+                raise KeyError
+
+    run_virtual(scenario)
+    assert written == ["level 0"]
+
+
+@pytest.mark.parametrize("start_asap", [True, False])
+def test_a_stream_with_a_resolver_is_cancelled_as_a_whole(start_asap: bool) -> None:
+    """Cancelling a stream cancels its resolver too, and one that was not started never is."""
+
+    async def resolver(promise: StreamedPromise[Any, Any]) -> str:
+        log.append("started")
+        await asyncio.sleep(1000)
+        return "never"
+
+    async def streamer(promise: StreamedPromise[Any, Any]) -> AsyncIterator[str]:
+        yield "x"
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            promise = StreamedPromise(streamer, resolver, start_asap=start_asap)
+            await asyncio.sleep(1)
+            promise.cancel("enough")
+            with pytest.raises(PromiseCancelledError, match="enough"):
+                await promise
+            assert asyncio.get_running_loop().time() == 1.0
+
+    run_virtual(scenario)
+    assert log == (["started"] if start_asap else [])
+
+
+def test_what_was_not_started_yet_does_not_escape() -> None:
+    """A lazy call that a cancelled agent has forwarded is not started by its reader any more."""
+
+    @miniagent
+    async def never(ctx: InteractionContext) -> None:
+        log.append("started")
+
+    @miniagent
+    async def forwards(ctx: InteractionContext) -> None:
+        ctx.reply(never.inquire(start_asap=False))
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = forwards.inquire()
+            await asyncio.sleep(1)
+            replies.cancel()
+            with pytest.raises(PromiseCancelledError, match="NEVER"):
+                await replies
+
+    run_virtual(scenario)
+    assert log == []
+
+
+def test_the_tail_of_a_cancelled_agent_does_not_wait_for_others() -> None:
+    """A cancelled agent that has promised somebody else's replies out of order ends at once."""
+
+    @miniagent
+    async def collects(ctx: InteractionContext, others: Any) -> None:
+        ctx.reply_out_of_order(others[0])
+        await asyncio.sleep(1000)
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            slow = careful.inquire(seconds=0)
+            replies = collects.inquire(others=(slow,))
+            await asyncio.sleep(1)
+            replies.cancel()
+            (error,) = await replies.settled()
+            assert isinstance(error, PromiseCancelledError)
+            assert asyncio.get_running_loop().time() == 1.0
+            slow.cancel()
+
+    run_virtual(scenario)
+
+
+def test_a_thread_may_cancel() -> None:
+    """`cancel()` from another thread wakes the loop at once."""
+
+    async def main() -> None:
+        async with MiniAgents():
+            replies = working.inquire(depth=0)
+            reading = asyncio.create_task(_await(replies))
+            await asyncio.sleep(0)
+            await asyncio.to_thread(replies.cancel, "from a thread")
+            with pytest.raises(PromiseCancelledError, match="from a thread"):
+                await reading
+
+    asyncio.run(main())
+
+
+def test_a_program_in_a_thread_is_one_of_its_own() -> None:
+    """`miniagents.run` in a thread of an agent shares nothing with the context around it, which is in another loop."""
+
+    async def inner() -> Any:
+        assert MiniAgents.get_current().parent is None
+        return "inner"
+
+    @miniagent
+    async def outer(ctx: InteractionContext) -> None:
+        ctx.reply(await asyncio.to_thread(lambda: MiniAgents().run(inner())))
+
+    assert MiniAgents().run(outer.inquire()) == (Message("inner"),)
+
+
+async def test_an_expired_deadline_is_reported_if_nobody_reads_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A call whose time was up is an error like any other; one that somebody has cancelled is none."""
+    async with MiniAgents():
+        working.inquire(timeout=0.001, depth=0)
+        cancelled = working.inquire(depth=0)
+        await asyncio.sleep(0)
+        cancelled.cancel()
+    assert "DeadlineExceededError" in caplog.text
+    assert len([record for record in caplog.records if record.exc_info]) == 1

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import sys
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, overload
@@ -12,7 +13,6 @@ from miniagents.agents.interaction import InteractionContext, current_interactio
 from miniagents.messages import MessageAppender, MessageSequence, MessageSequencePromise, MessageType
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.deadlock import Feed
-from miniagents.promising.tree import current_branch
 
 P = ParamSpec("P")
 
@@ -97,9 +97,11 @@ class MiniAgent(Generic[P]):
         """Call the agent and keep the call open, to send it messages one by one. Otherwise like `inquire`."""
         appender = MessageAppender().begin()
         opened_by = sys._getframe(1)
-        feed = Feed(current_branch.get(), f"{opened_by.f_code.co_filename}:{opened_by.f_lineno}")
+        feed = Feed(f"{opened_by.f_code.co_filename}:{opened_by.f_lineno}")
         replies = self._call(MessageSequencePromise(appender, feed=feed), start_asap, timeout, args, kwargs)
-        return AgentCall(appender, replies, _opener())
+        call = AgentCall(appender, replies, _opener())
+        feed.call = weakref.ref(call)
+        return call
 
     def _call(
         self,
@@ -116,7 +118,8 @@ class MiniAgent(Generic[P]):
             {**self._kwargs, **{name: snapshot(value) for name, value in kwargs.items()}} if kwargs else self._kwargs
         )
         self._parameters.check_call(self.alias, merged)
-        if timeout is not None and not timeout > 0:
+        seconds: object = timeout
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
             raise ValueError(f"`timeout` is a positive number of seconds, not {timeout!r}.")
         return InteractionContext(self, messages).start_reply(self.function, merged, start_asap, timeout)
 

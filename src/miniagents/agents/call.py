@@ -1,9 +1,10 @@
 """Calls that stay open: an agent that is sent messages while its replies are read."""
 
+import weakref
 from typing import Protocol
 
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
-from miniagents.promising.context import Finishable
+from miniagents.promising.tree import Finishable
 
 
 class Opener(Protocol):
@@ -14,6 +15,11 @@ class Opener(Protocol):
 
     def forget_unfinished(self, item: Finishable) -> None:
         """The call was finished."""
+
+
+def _forget(call: "AgentCall | None") -> None:
+    if call is not None and call._opener is not None:
+        call._opener.forget_unfinished(call)
 
 
 class AgentCall:
@@ -31,6 +37,9 @@ class AgentCall:
         self._opener = opener
         if opener is not None:
             opener.watch_unfinished(self)
+            # An agent that has ended reads no more, so nobody has to remember to finish its input.
+            this = weakref.ref(self)
+            replies.call_when_ended(lambda: _forget(this()))
 
     def send_message(self, messages: MessageType) -> "AgentCall":
         """Send messages, at once and in order. Returns the call. Never waits.

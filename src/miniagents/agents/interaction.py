@@ -1,16 +1,22 @@
 """What an agent is handed when it is called: its input, its reply, and its place in the call tree."""
 
+import asyncio
 import contextvars
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from miniagents.agents.nodes import observe_call
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
-from miniagents.promising.context import Finishable, PromisingContext, current_context
+from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import NoActiveContextError
+from miniagents.promising.log import cancelled_error, capture
+from miniagents.promising.tree import Finishable
 
 if TYPE_CHECKING:  # an agent makes interactions and calls; an interaction only names them
     from miniagents.agents.agent import MiniAgent
+
+logger = logging.getLogger(__name__)
 
 _current_interaction: contextvars.ContextVar["InteractionContext | None"] = contextvars.ContextVar(
     "miniagents_interaction", default=None
@@ -85,13 +91,20 @@ class InteractionContext:
         del replies  # see below
         appender = self._appender
         try:
-            await function(self, **kwargs)
+            returned = await cast("Awaitable[object]", function(self, **kwargs))
+            if returned is not None:
+                logger.warning("%s has returned %r, which nobody gets: use ctx.reply.", self.this_agent.alias, returned)
         except BaseException as error:
-            appender.fail(error, self.this_agent.alias)
+            if appender.log.ended:  # the reply was finished early: no reader is to see another end of it
+                capture(error, self.this_agent.alias, context)
+            elif isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+                appender.abandon(cancelled_error(self.this_agent.alias, error))  # nothing is waited for any more
+            else:
+                appender.fail(error, self.this_agent.alias)
             # The traceback keeps the frames of this method and of the agent, which both lead here. From here nothing
             # must lead on to the log, or the error that is in it would be kept alive by itself.
             self._appender = MessageAppender()
-            if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+            if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
             self._context = None

@@ -137,6 +137,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         self._result = UNSET
         if isinstance(streamer, StreamAppender):
             streamer.restrict(str)
+            streamer.bind()
             self._setup(streamer.log, None, start_asap)
         elif callable(streamer):
             self._setup(Log(), lambda this: this._run_streamer(lambda _: streamer(known_at_end)), start_asap)

@@ -72,12 +72,16 @@ class StreamAppender(Generic[PIECE]):
         """Allow appending. Raises `AppenderClosedError` if it was closed before; a second call changes nothing."""
         if self._state is AppenderState.CLOSED:
             raise AppenderClosedError
-        if self._state is AppenderState.NOT_OPEN:
-            self._state = AppenderState.OPEN
+        self._state = AppenderState.OPEN
+        self.bind()
+        return self
+
+    def bind(self) -> None:
+        """Have the current context close this when it ends. Called by `open()`, and for a promise of this stream."""
+        if self._context is None and self._state is not AppenderState.CLOSED:
             self._context = current_context()
             if self._context is not None:
                 self._context.watch_open(self)
-        return self
 
     def begin(self) -> Self:
         """Like `open()`, for an owner that closes it on every path, so that no context has to watch it."""
@@ -117,7 +121,8 @@ class StreamAppender(Generic[PIECE]):
 
     def abandon(self, reason: BaseException) -> None:
         """End the stream with an error, because nobody can close it any more."""
-        self.log.fail(Failure(reason))
+        if not self.log.ended:
+            self.log.fail(Failure(reason))
         self.close()
 
     def _end(self) -> None:

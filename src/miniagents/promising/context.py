@@ -18,9 +18,10 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 from miniagents.promising.deadlock import Waits
+from miniagents.promising.ending import wait_until_ended
 from miniagents.promising.errors import (
     ContextClosedError,
     ContextReentryError,
@@ -33,8 +34,7 @@ from miniagents.promising.log import Failure
 from miniagents.promising.observers import HandlerT, Observers, as_handlers, call_handler, inside_handler
 from miniagents.promising.resources import Close, Resources
 from miniagents.promising.runner import interrupted
-from miniagents.promising.stuck import give_up
-from miniagents.promising.tree import Branch, Cancellation, current_branch
+from miniagents.promising.tree import Abandonable, Branch, Cancellation, Finishable, OwnedTask, current_branch
 from miniagents.promising.unread import UnreadErrors
 
 if TYPE_CHECKING:  # the two modules need each other: a promise lives in a context, a context hands promises to handlers
@@ -48,20 +48,6 @@ logger = logging.getLogger(__name__)
 _CONTEXT_ENDS: Final = Cancellation("its context has ended")
 
 _current: contextvars.ContextVar["PromisingContext | None"] = contextvars.ContextVar("miniagents_context", default=None)
-
-
-class Abandonable(Protocol):
-    """Something that somebody must close, and that gets an error as its end when its context ends and nobody did."""
-
-    def abandon(self, reason: BaseException) -> None:
-        """Give the readers `reason` as the end."""
-
-
-class Finishable(Protocol):
-    """Something that whoever opened it must finish, and that is finished for them when they end."""
-
-    def finish(self) -> None:
-        """Say that nothing more will come."""
 
 
 class PromisingContext:
@@ -101,13 +87,15 @@ class PromisingContext:
         self.appenders_capture_errors_by_default = appenders_capture_errors_by_default
         self.log_level_for_errors = log_level_for_errors
         self.parent: PromisingContext | None = None
-        """The context that was current when this one was activated."""
+        """The context around this one while it is active."""
         self._own_handlers: list[PromiseResolvedHandler] = as_handlers(on_promise_resolved)
         self._active = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._token: contextvars.Token[PromisingContext | None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._observers = Observers(log_level_for_errors)
+        self._handlers: set[asyncio.Task[Any]] = set()
+        self._asked_to_end: set[asyncio.Task[Any]] = set()
         self._cancelling = False
         self._unread = UnreadErrors(log_level_for_errors)
         self._open: dict[Abandonable, None] = {}
@@ -135,13 +123,17 @@ class PromisingContext:
         self.parent = current_context()
         self._active = True
         self._loop = asyncio._get_running_loop()
+        if self.parent is not None and self.parent.runs_elsewhere:
+            self.parent = None  # in a thread with a loop of its own, which was started from a task of ours
+            current_branch.set(None)
         if self.parent is not None:
             self.waits = self.parent.waits  # all that wait in one loop, for what anyone there may have to say
         self._token = _current.set(self)
         return self
 
     async def afinalize(self) -> None:
-        """Wait for everything that was started in this context, then end it (as leaving `async with` normally does)."""
+        """End this context as leaving `async with` normally does: wait for everything that was started in it."""
+        self._refuse_own_task()
         await self.__aexit__(None, None, None)
 
     async def __aenter__(self) -> Self:
@@ -157,7 +149,7 @@ class PromisingContext:
                 await self._cancel_tasks()
         finally:
             try:
-                await self._resources.close(self.log_level_for_errors)
+                await self._resources.close(self.log_level_for_errors, self.grace_period)
             finally:
                 self._deactivate()
                 interrupt = self._unread.report()
@@ -166,15 +158,13 @@ class PromisingContext:
 
     async def _finish(self) -> None:
         """Wait for all tasks; if the waiting itself is interrupted, cancel them."""
-        if interrupted():  # Ctrl+C was caught inside the block; the user does not want to wait all the same
-            await self._cancel_tasks()
-            return
         try:
-            for unfinished in list(self._unfinished):
-                unfinished.finish()
-            await self.aflush_tasks()
-            self._abandon_open()
-            await self.aflush_tasks()
+            if not interrupted():  # if Ctrl+C was caught in the block, the user does not want to wait all the same
+                for unfinished in list(self._unfinished):
+                    unfinished.finish()
+                await self.aflush_tasks()
+                self._abandon_open()
+                await self.aflush_tasks()
         finally:
             # Nothing but observers that wait for what nobody will ever start, unless the waiting was interrupted.
             await self._cancel_tasks()
@@ -182,44 +172,40 @@ class PromisingContext:
     async def aflush_tasks(self) -> None:
         """Wait until everything that was started in this context is done, also what is started meanwhile.
 
-        Cancelling it cancels only the waiting. From inside one of these tasks it would wait for itself for ever, so
-        there it raises `DeadlockError`.
+        Cancelling it cancels only the waiting. From inside one of these tasks it is a `DeadlockError`.
         """
+        self._refuse_own_task()
+        await self._observers.find_out()
+        while tasks := (*self._tasks, *self._handlers):
+            await asyncio.wait(tasks)
+            await self._observers.find_out()
+
+    def _refuse_own_task(self) -> None:
         if asyncio.current_task() in self._tasks:
             raise DeadlockError("A task cannot wait for all tasks of its context: it is one of them.")
-        while True:
-            if self._tasks:
-                await asyncio.wait(self._tasks)
-            elif self._observers.are_finding_out:
-                await asyncio.sleep(0)
-            else:
-                return
 
     async def _cancel_tasks(self) -> None:
-        """Cancel all tasks and wait until they have ended, also if the waiting is cancelled meanwhile.
+        """Cancel all producers, and what they start meanwhile; then let the handlers write down what was said.
 
-        Each is cancelled once. What they start while they end is cancelled as soon as it starts. Those that have not
-        ended when the grace period is over are given up: `StuckTasksError`.
+        Waits until all have ended, at most for the grace period each, also if this is cancelled meanwhile.
         """
         self._cancelling = True
-        cancelled: asyncio.CancelledError | None = None
-        for task in (*self._tasks, *self._observers.tasks):
-            task.cancel(_CONTEXT_ENDS)
-        loop = asyncio.get_running_loop()
-        give_up_at = None if self.grace_period is None else loop.time() + self.grace_period
-        while tasks := (*self._tasks, *self._observers.tasks):
-            timeout = None if give_up_at is None else give_up_at - loop.time()
-            if timeout is not None and timeout <= 0:
-                break
-            try:
-                await asyncio.wait(tasks, timeout=timeout)
-            except asyncio.CancelledError as error:
-                cancelled = error
-        self._cancelling = False
-        if tasks:
-            raise give_up(tasks, self.grace_period or 0)
-        if cancelled is not None:
-            raise cancelled
+        try:
+            for task in list(self._tasks):
+                self.cancel_task(task, _CONTEXT_ENDS)
+            await wait_until_ended(lambda: self._tasks, self.grace_period)
+            await self._observers.find_out()
+        finally:
+            self._cancelling = False
+            for task in self._observers.tasks:
+                task.cancel(_CONTEXT_ENDS)
+            await wait_until_ended(lambda: (*self._observers.tasks, *self._handlers), self.grace_period)
+
+    def cancel_task(self, task: "asyncio.Task[Any]", why: Cancellation) -> None:
+        """Cancel a task of this context, unless that was done before: a second time would interrupt its cleaning up."""
+        if task not in self._asked_to_end:
+            self._asked_to_end.add(task)
+            task.cancel(why)
 
     def _abandon_open(self) -> None:
         for abandoned in list(self._open):  # nobody is left who could write
@@ -238,17 +224,15 @@ class PromisingContext:
             try:
                 _current.reset(token)
             except ValueError:
-                # Entered in one task and left in another (a fixture, a server's lifespan): the variable of this task
-                # was never set by us, unless it was copied from there.
+                # Left in another task than it was entered in, as fixtures do: the variable may be a copy of that one's.
                 if _current.get() is self:
                     _current.set(self.parent)
 
     def start_asap(self, awaitable: Awaitable[T]) -> "asyncio.Task[T]":
         """Run `awaitable` as a task of this context, from the next task switch on, and return the task.
 
-        Nobody has to await it: the context waits for it when it ends. An error that nobody retrieves is logged by
-        asyncio. To share the result between several readers make a `Promise`: a task that is awaited by someone who
-        is cancelled is cancelled with them.
+        The context waits for it when it ends. An error that nobody retrieves is logged by asyncio. To share the result
+        make a `Promise`: a task is cancelled with whoever awaits it.
         """
         try:
             branch = current_branch.get()
@@ -258,8 +242,9 @@ class PromisingContext:
                 awaitable.close()
             raise
         if branch is not None:
-            branch.add(task)
-            task.add_done_callback(branch.remove)
+            owned = OwnedTask(task, self.cancel_task)
+            branch.add(owned)
+            task.add_done_callback(lambda _: branch.remove(owned))
         return task
 
     def spawn(
@@ -272,16 +257,24 @@ class PromisingContext:
     ) -> "asyncio.Task[T]":
         """Start `coroutine` as a task that this context owns, and what it starts as growing on `branch`.
 
-        `on_done` is called when the task has ended in any way. Raises `ContextClosedError` if the context is not active
-        and `WrongLoopError` if it runs in another loop.
+        `on_done` is called when it has ended in any way. `ContextClosedError` if the context is not active,
+        `WrongLoopError` if it runs in another loop.
         """
         task = self._make_task(coroutine, name, branch)
-        self._tasks.add(task)
-        # `on_done` first: the context may end as soon as the last task is out of the registry.
-        if on_done is not None:
+        if inside_handler.get():
+            self._handlers.add(task)  # what a handler starts is part of it
+        else:
+            self._tasks.add(task)
+            if self._cancelling:
+                self.cancel_task(task, _CONTEXT_ENDS)
+        if on_done is not None:  # first, for the context may end as soon as the last task is out of the registry
             task.add_done_callback(on_done)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget_task)
         return task
+
+    def _forget_task(self, task: "asyncio.Task[Any]") -> None:
+        for registry in (self._tasks, self._handlers, self._asked_to_end):
+            registry.discard(task)
 
     def _make_task(
         self, coroutine: Coroutine[Any, Any, T], name: str | None, branch: Branch | None = None
@@ -297,10 +290,7 @@ class PromisingContext:
             # Started late, by a reader who sits in another context: what it starts still belongs to this one.
             variables.run(_current.set, self)
         # Not by the task factory of the loop: an eager one would run the task inside the call that starts it.
-        task = asyncio.Task(coroutine, loop=loop, name=name, context=variables)
-        if self._cancelling:
-            task.cancel(_CONTEXT_ENDS)
-        return task
+        return asyncio.Task(coroutine, loop=loop, name=name, context=variables)
 
     def _running_loop(self, what: str) -> asyncio.AbstractEventLoop:
         if not self._active:
@@ -312,13 +302,23 @@ class PromisingContext:
             raise WrongLoopError(what)
         return loop
 
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether this context is at work in another event loop than the one that runs in this thread, if any."""
+        return self._loop is not None and self._loop is not asyncio._get_running_loop()
+
+    def call_in_loop(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Call `callback` in the event loop of this context, from another thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
     def check_loop(self, what: str) -> None:
         """Raise `WrongLoopError` if this context is at work in another event loop than the running one."""
-        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+        if self.runs_elsewhere:
             raise WrongLoopError(what)
 
     def watch_open(self, item: Abandonable) -> None:
-        """Remember something that must be closed, so that its readers get an end when this context ends."""
+        """Remember something whose readers need an end when this context ends."""
         self._open[item] = None
 
     def forget_open(self, item: Abandonable) -> None:
@@ -334,14 +334,13 @@ class PromisingContext:
         self._unfinished.pop(item, None)
 
     def keep_failure(self, failure: Failure) -> Failure:
-        """Keep an error until somebody reads it, or until the context ends and it is reported. Gives what to use."""
+        """Keep an error until somebody reads it, or it is reported. Gives the failure to be used for it."""
         return self._unread.keep(failure)
 
     def resource(self, key: object, make: Callable[[], tuple[T, Close | None]]) -> T:
-        """Something that is made once for each event loop and `key`, such as a client, and closed with the context.
+        """Something that is made once for each `key`, such as a client, for all contexts inside the outermost one.
 
-        `make()` gives the thing and an async callable that closes it, or `None`. It belongs to the outermost context,
-        so nested contexts share it; it is closed there when all tasks have ended.
+        `make()` gives it and an async callable that closes it, or `None`. It is closed when all tasks have ended.
         """
         owner = self
         while owner.parent is not None:
@@ -384,7 +383,9 @@ class PromisingContext:
 
     def run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call a handler in a task of this context. What it raises is logged."""
-        self.spawn(call_handler(call, self.log_level_for_errors), name="handler")
+        task = self._make_task(call_handler(call, self.log_level_for_errors), "handler")
+        self._handlers.add(task)
+        task.add_done_callback(self._forget_task)
 
 
 def current_context() -> PromisingContext | None:

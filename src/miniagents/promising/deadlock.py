@@ -1,41 +1,53 @@
 """Deadlocks: waits that can never end, told to those who wait instead of lasting for ever.
 
-Waits form a graph: a task waits for a promise, whose producer is a task, which may wait for a promise. Two shapes are
-found in it.
+Waits form a graph: a task waits for a promise, whose producer is a task, which may wait for a promise. A second after a
+wait began, and again each second as long as others begin, the graph is looked at. Two shapes in it are deadlocks:
 
-* A **cycle**: the walk from a promise, along producers that wait, comes back to the one who is about to wait. Looked
-  for at the moment of the wait, which costs a look at one dict where there is none. A cycle longer than `_MAX_HOPS` is
-  not found.
-* An **unfed input**: an agent waits for more messages of a call that is open, and everyone who could send one, that is
-  whoever opened the call and what that has started, waits for that agent. Looked for a second after a wait began.
+* a **cycle**: the walk along waits and producers comes back to where it began;
+* an **unfed input**: an agent waits for more messages of an open call, and whoever opened the call waits, directly or
+  not, for that agent.
 
-There is no alarm while anybody might still help: a task that belongs to one of those in the cycle and is free, or one
-of them whose wait is under `asyncio.timeout`. Nor where that cannot be known, because the event loop does not show its
-timers. So this finds what is certain, not all there is; the virtual-time loop of `miniagents.testing` finds the rest.
+Either is only a suspicion as long as somebody might help. So before there is an alarm it is made sure that
+
+* everything that was started by those in the shape waits for it too, and nothing out of order is still arriving;
+* no `asyncio.timeout`, `wait_for` or deadline of a call will end one of these waits;
+* nobody else holds what can be written with (the `InteractionContext` of an agent in a cycle, the open call): no other
+  coroutine, no callback, no queue, no thread. The garbage collector knows who refers to what.
+
+A suspicion that was not confirmed is not looked into again for a while, which grows. What cannot be made sure of is not
+reported: this finds what is certain, not all there is. The virtual-time loop of `miniagents.testing` finds the rest.
 """
 
 import asyncio
-import contextvars
-import gc
-from collections.abc import Iterable, Iterator
+import types
+import weakref
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 from miniagents.promising.errors import DeadlockError
+from miniagents.promising.holders import held_by_others, timeouts_of, variables_of
 from miniagents.promising.log import Log
 from miniagents.promising.tree import Branch, current_branch
-from miniagents.promising.waiting import describe_waiting_task
+from miniagents.promising.waiting import coroutines_of, describe_waiting_task
 
-_MAX_HOPS: Final = 64
+# Seconds.
 _LOOK_AFTER: Final = 1.0
-"""Seconds."""
+_LONGEST_REPRIEVE: Final = 60.0
+# Looking into a suspicion asks the garbage collector, which takes its time; the rest waits for the next look.
+_SUSPICIONS_PER_LOOK: Final = 10
+_TASKS_SHOWN: Final = 10
 
 
-class Feed(NamedTuple):
-    """Who must feed a sequence that has no producer of its own: the input of an open call."""
+class Feed:
+    """Who must feed a sequence that has no producer of its own: whoever opened the call whose input it is."""
 
-    branch: Branch | None
-    """The branch of whoever opened the call; `None` if that was no producer."""
-    opened_at: str
+    __slots__ = ("call", "opened_at", "opener")
+
+    def __init__(self, opened_at: str) -> None:
+        self.opened_at = opened_at
+        opener = asyncio.current_task() if asyncio._get_running_loop() is not None else None
+        self.opener = None if opener is None else weakref.ref(opener)
+        self.call: weakref.ref[object] | None = None
 
 
 class Awaited(Protocol):
@@ -55,6 +67,11 @@ class Awaited(Protocol):
         """Whether something may grow it beside its producer."""
         ...
 
+    @property
+    def write_end(self) -> object:
+        """What its producer writes with, if others could get hold of that."""
+        ...
+
     def describe(self) -> str:
         """What it is, for people."""
         ...
@@ -62,17 +79,26 @@ class Awaited(Protocol):
 
 class _Wait(NamedTuple):
     promise: Awaited
+    seen: int
     future: "asyncio.Future[None]"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the task has only not run yet since what it waited for is there."""
+        log = self.promise._log
+        return self.future.done() or len(log.items) > self.seen or log.ended
 
 
 class Waits:
     """The readers of an event loop that wait at this moment, and for what."""
 
-    __slots__ = ("_timer", "_waiting")
+    __slots__ = ("_reprieved", "_timer", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Task[Any], _Wait] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # Suspicions that were not confirmed, by the future of one of their waits: until when, and for how long.
+        self._reprieved: dict[asyncio.Future[None], tuple[float, float]] = {}
 
     async def wait(self, promise: Awaited, seen: int) -> None:
         """Wait until `promise` has more than `seen` pieces or has ended; `DeadlockError` if that can never be."""
@@ -82,11 +108,11 @@ class Waits:
             await log.wait(seen)
             return
         future = log.waiter()
-        self._waiting[task] = _Wait(promise, future)
+        self._waiting[task] = _Wait(promise, seen, future)
         try:
             if len(log.items) <= seen and not log.ended:  # a thread may have appended in between
-                self._refuse_cycle(task)
-                self._look_later()
+                if self._timer is None:
+                    self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
                 await future
         finally:
             del self._waiting[task]
@@ -98,145 +124,171 @@ class Waits:
             self._timer.cancel()
             self._timer = None
 
-    # ------------------------------------------------------------------ cycles
-
-    def _refuse_cycle(self, task: "asyncio.Task[Any]") -> None:
-        cycle = [task]
-        while len(cycle) <= _MAX_HOPS:
-            producer = self._waiting[cycle[-1]].promise._task
-            if producer is task:
-                if not self._can_be_helped(cycle):
-                    raise DeadlockError(self._describe_cycle(cycle))
-                return
-            if producer is None or producer not in self._waiting:
-                return
-            cycle.append(producer)
-
-    def _can_be_helped(self, cycle: "list[asyncio.Task[Any]]") -> bool:
-        promises = [self._waiting[task].promise for task in cycle]
-        if any(promise.is_arriving for promise in promises) or _may_time_out(cycle):
-            return True
-        branches = {id(promise._branch) for promise in promises}
-        belonging = (
-            task for task in asyncio.all_tasks() if any(id(branch) in branches for branch in _branches_of(task))
-        )
-        return any(not self._leads_to(task, set(cycle), set()) for task in belonging)
-
-    def _describe_cycle(self, cycle: "list[asyncio.Task[Any]]") -> str:
-        return "Each of these waits for the next, and the last for the first:\n" + "\n".join(
-            self._describe_wait(task) for task in cycle
-        )
-
-    # ------------------------------------------------------------------ unfed inputs
-
-    def _look_later(self) -> None:
-        # One look for each stretch in which somebody began to wait: what did not change needs no second one.
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
-
     def _look(self) -> None:
-        self._timer = None
-        for task, wait in list(self._waiting.items()):
-            feed = wait.promise.feed
-            if feed is None or wait.future.done():
+        loop = asyncio.get_running_loop()
+        graph = _Graph(self._waiting)
+        now = loop.time()
+        later: dict[asyncio.Future[None], tuple[float, float]] = {}
+        looked_into = 0
+        for shape in graph.suspicions():
+            victim = self._waiting[shape[0]].future
+            until, reprieve = self._reprieved.get(victim, (now, _LOOK_AFTER / 2))
+            if until > now or looked_into >= _SUSPICIONS_PER_LOOK:
+                later[victim] = (until, reprieve)
                 continue
-            feeders = [one for one in asyncio.all_tasks() if one is not task and _belongs_to(one, feed.branch)]
-            if feeders and not _may_time_out(feeders) and all(self._leads_to(one, {task}, set()) for one in feeders):
-                wait.future.set_exception(DeadlockError(self._describe_unfed(task, feed, feeders)))
-                return  # this may set others free; they are looked at when they wait again
+            looked_into += 1
+            knot = graph.knot_of(shape)
+            if knot is None:
+                reprieve = min(2 * reprieve, _LONGEST_REPRIEVE)
+                later[victim] = (now + reprieve, reprieve)
+            elif not victim.done():
+                victim.set_exception(DeadlockError(graph.describe(shape, knot)))
+        self._reprieved = later
+        soonest = min((until for until, _ in later.values()), default=None)
+        self._timer = None if soonest is None else loop.call_at(max(soonest, now + _LOOK_AFTER / 2), self._look)
 
-    def _describe_unfed(self, task: "asyncio.Task[Any]", feed: Feed, feeders: "list[asyncio.Task[Any]]") -> str:
-        waiting = [one for one in feeders if one in self._waiting]
-        return (
-            f"{self._describe_wait(task)}\nfor more messages of a call that was opened at {feed.opened_at} and never "
-            "finished, while those who could finish it wait for this:\n"
-            + "\n".join(self._describe_wait(one) for one in waiting)
-            + "\nFinish the call (`call.finish()`, or `call.reply_sequence()`) before its replies are awaited."
-        )
 
-    # ------------------------------------------------------------------ the graph
+class _Graph:
+    """Who waits for whom at one moment."""
 
-    def _leads_to(self, task: "asyncio.Task[Any]", goals: "set[asyncio.Task[Any]]", seen: set[int]) -> bool:
-        """Whether all that `task` waits for leads, along waits, to one of `goals` or round in a circle."""
-        stack = [task]
-        while stack:
-            one = stack.pop()
-            if one in goals or id(one) in seen:
-                continue
-            seen.add(id(one))
-            wait = self._waiting.get(one)
-            if wait is not None:
+    def __init__(self, waiting: "dict[asyncio.Task[Any], _Wait]") -> None:
+        self._waiting = waiting
+        self._plain: dict[int, list[asyncio.Task[Any]]] | None = None
+
+    # ------------------------------------------------------------------ suspicions
+
+    def suspicions(self) -> "Iterator[list[asyncio.Task[Any]]]":
+        """The cycles, and the tasks that wait for an input whose opener waits. Each walk is made once."""
+        walked: set[asyncio.Task[Any]] = set()
+        for start in list(self._waiting):
+            path: list[asyncio.Task[Any]] = []
+            place: dict[asyncio.Task[Any], int] = {}
+            task: asyncio.Task[Any] | None = start
+            while task is not None and task not in walked:
+                walked.add(task)
+                wait = self._waiting.get(task)
+                if wait is None or wait.is_over or wait.promise.is_arriving:
+                    break
+                place[task] = len(path)
+                path.append(task)
                 producer = wait.promise._task
-                if producer is None or wait.promise.is_arriving or wait.future.done():
-                    return False
-                stack.append(producer)
+                if producer is None:
+                    if self._is_unfed(wait):
+                        yield [task]
+                    break
+                task = producer
+                if task in place:
+                    yield path[place[task] :]
+
+    def _is_unfed(self, wait: _Wait) -> bool:
+        feed = wait.promise.feed
+        opener = None if feed is None or feed.opener is None else feed.opener()
+        return opener is not None and (opener in self._waiting or any(_tasks_awaited_by(opener)))
+
+    # ------------------------------------------------------------------ certainty
+
+    def knot_of(self, shape: "list[asyncio.Task[Any]]") -> "set[asyncio.Task[Any]] | None":
+        """All who wait for a shape, if it is certain that nobody can help; else `None`."""
+        promises = [self._waiting[task].promise for task in shape]
+        knot = set(shape)
+        feed = promises[0].feed if promises[0]._task is None else None
+        must_wait = list(self._started_by(promises))
+        if feed is not None and feed.opener is not None and (opener := feed.opener()) is not None:
+            must_wait.append(opener)
+            must_wait.extend(self._on_branch(variables_of(opener).get(current_branch)))
+        if not self._lead_to(must_wait, knot):
+            return None
+        if any(branch.has_deadline for task in knot for branch in _lineage(task)) or timeouts_of(knot):
+            return None
+        # Whoever waits for one of these may well hold what it writes with: it will not come to use it.
+        others = [task for task in self._waiting if task not in knot and self._lead_to([task], set(knot))]
+        insiders = {id(one) for task in (*knot, *others) for one in coroutines_of(task)}
+        ends = (promise.write_end for promise in promises)
+        if feed is not None and feed.call is not None:
+            ends = (call for call in (feed.call(),))
+        return None if held_by_others([end for end in ends if end is not None], insiders) else knot
+
+    def _lead_to(self, tasks: "list[asyncio.Task[Any]]", knot: "set[asyncio.Task[Any]]") -> bool:
+        """Whether all of `tasks` wait, in the end, for one in `knot`; they are added to it then."""
+        stack = list(tasks)
+        walked: set[asyncio.Task[Any]] = set()
+        while stack:
+            task = stack.pop()
+            if task in knot or task in walked:
                 continue
-            awaited = list(_tasks_awaited_by(one))
-            if not awaited:
+            walked.add(task)
+            wait = self._waiting.get(task)
+            if wait is None:
+                awaited = list(_tasks_awaited_by(task))
+                if not awaited:
+                    return False
+                stack.extend(awaited)
+            elif wait.is_over or wait.promise.is_arriving or wait.promise._task is None:
                 return False
-            stack.extend(awaited)
+            else:
+                stack.append(wait.promise._task)
+        knot |= walked
         return True
 
-    def _describe_wait(self, task: "asyncio.Task[Any]") -> str:
-        awaited = self._waiting[task].promise.describe()
-        return f"  {task.get_name()} waits for {awaited} at {describe_waiting_task(task).place}"
+    def _started_by(self, promises: list[Awaited]) -> "Iterator[asyncio.Task[Any]]":
+        for promise in promises:
+            yield from self._on_branch(promise._branch)
+
+    def _on_branch(self, branch: Branch | None) -> "Iterator[asyncio.Task[Any]]":
+        """The tasks on a branch, and on those that have grown on it: of producers, and plain ones."""
+        branches = [] if branch is None else [branch]
+        while branches:
+            one = branches.pop()
+            yield from self._plain_tasks().get(id(one), ())
+            branches.extend(inner for child in one.children() if (inner := getattr(child, "_branch", None)) is not None)
+
+    def _plain_tasks(self) -> "dict[int, list[asyncio.Task[Any]]]":
+        if self._plain is None:
+            self._plain = {}
+            for task in asyncio.all_tasks():
+                branch = variables_of(task).get(current_branch)
+                if branch is not None:
+                    self._plain.setdefault(id(branch), []).append(task)
+        return self._plain
+
+    # ------------------------------------------------------------------ words
+
+    def describe(self, shape: "list[asyncio.Task[Any]]", knot: "set[asyncio.Task[Any]]") -> str:
+        """A shape and those who wait for it, for people."""
+        feed = self._waiting[shape[0]].promise.feed
+        if feed is None:
+            return "Each of these waits for the next, and the last for the first:\n" + self._describe_waits(shape)
+        rest = sorted((task for task in knot - set(shape) if task in self._waiting), key=lambda task: task.get_name())
+        return (
+            f"An agent waits for more messages of a call that was opened at {feed.opened_at} and never finished, while "
+            f"those who could finish it wait for the agent:\n{self._describe_waits([*shape, *rest])}\n"
+            "Finish the call (`call.finish()`, or `call.reply_sequence()`) before its replies are awaited."
+        )
+
+    def _describe_waits(self, tasks: "list[asyncio.Task[Any]]") -> str:
+        if len(tasks) > 2 * _TASKS_SHOWN:
+            first, last = tasks[:_TASKS_SHOWN], tasks[-_TASKS_SHOWN:]
+            return f"{self._describe_waits(first)}\n  ...\n{self._describe_waits(last)}"
+        return "\n".join(
+            f"  {task.get_name()} waits for {self._waiting[task].promise.describe()} at "
+            f"{describe_waiting_task(task).place}"
+            for task in tasks
+        )
 
 
-def _branches_of(task: "asyncio.Task[Any]") -> Iterator[Branch]:
-    """The branch of the call tree that a task is on, and those that this has grown on."""
-    branch: Branch | None = _variables_of(task).get(current_branch)
-    while branch is not None:
-        yield branch
-        branch = branch.parent
-
-
-def _belongs_to(task: "asyncio.Task[Any]", branch: Branch | None) -> bool:
-    return branch is None or any(one is branch for one in _branches_of(task))
-
-
-def _variables_of(task: "asyncio.Task[Any]") -> contextvars.Context:
-    get_context = getattr(task, "get_context", None)  # since 3.12
-    if get_context is not None:
-        variables: contextvars.Context = get_context()
-        return variables
-    found = (one for one in gc.get_referents(task) if isinstance(one, contextvars.Context))
-    return next(found, contextvars.Context())
+def _lineage(task: "asyncio.Task[Any]") -> Iterator[Branch]:
+    branch = variables_of(task).get(current_branch)
+    return iter(()) if branch is None else branch.lineage()
 
 
 def _tasks_awaited_by(task: "asyncio.Task[Any]") -> "Iterator[asyncio.Task[Any]]":
-    """The tasks that a task waits for, directly, by `gather`, `wait` or `wait_for`; none if that is unknown."""
+    """The tasks that a task waits for, directly, by `gather`, `wait` or `wait_for` without a time limit; else none."""
     future = getattr(task, "_fut_waiter", None)
-    if isinstance(future, asyncio.Task):
-        yield future
-        return
-    children: Iterable[Any] = getattr(future, "_children", ())
+    children: Any = (future,) if isinstance(future, asyncio.Task) else getattr(future, "_children", ())
     if not children:
-        children = _waited_for_in(task.get_coro())
-    tasks = [child for child in children if isinstance(child, asyncio.Task)]
-    yield from tasks
-
-
-def _waited_for_in(awaited: Any) -> Iterable[Any]:
-    """What stands in the frame of `asyncio.wait` or `asyncio.wait_for`, if that is where a coroutine is suspended."""
-    innermost = None
-    while (frame := getattr(awaited, "cr_frame", None)) is not None:
-        innermost = frame
-        awaited = awaited.cr_await
-    if innermost is None or innermost.f_globals.get("__name__") != "asyncio.tasks":
-        return ()
-    if innermost.f_code.co_name == "_wait":
-        return tuple(innermost.f_locals["fs"])
-    return (innermost.f_locals["fut"],) if innermost.f_code.co_name == "wait_for" else ()
-
-
-def _may_time_out(tasks: "Iterable[asyncio.Task[Any]]") -> bool:
-    """Whether one of `tasks` waits under `asyncio.timeout`, or the loop does not show its timers."""
-    timers = getattr(asyncio.get_running_loop(), "_scheduled", None)
-    if timers is None:
-        return True
-    concerned = set(tasks)
-    for timer in timers:
-        owner = None if timer.cancelled() else getattr(timer._callback, "__self__", None)
-        if isinstance(owner, asyncio.Timeout) and getattr(owner, "_task", None) in concerned:
-            return True
-    return False
+        frames = [one for one in coroutines_of(task) if isinstance(one, types.FrameType)]
+        if frames and frames[-1].f_globals.get("__name__") == "asyncio.tasks":
+            variables = frames[-1].f_locals
+            if variables.get("timeout") is None:
+                children = variables.get("fs") or (variables.get("fut"),)
+    return (child for child in children if isinstance(child, asyncio.Task))

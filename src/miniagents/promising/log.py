@@ -15,6 +15,7 @@ Not promised: fairness between readers that never wait, and any bound on how far
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Generic, NoReturn, Protocol, TypeVar
@@ -97,7 +98,9 @@ def capture(error: BaseException, who: str, keeper: FailureKeeper | None) -> Fai
     It is kept by `keeper` until somebody reads it.
     """
     failure = as_failure(error, who)
-    if isinstance(failure.exception, PromiseCancelledError):
+    if isinstance(failure.exception, PromiseCancelledError) and not isinstance(
+        failure.exception, DeadlineExceededError
+    ):
         return failure  # that it was stopped is no news to those who stopped it
     with contextlib.suppress(Exception):  # an odd exception class must not get its own error lost
         _note_trace(failure.exception)
@@ -107,10 +110,11 @@ def capture(error: BaseException, who: str, keeper: FailureKeeper | None) -> Fai
 def _note_trace(error: BaseException) -> None:
     """Note on an error who raised it, and who had called them. Only where it arose: those behind add nothing."""
     branch = current_branch.get()
-    names = [] if branch is None else branch.trace()
-    if names and not any(note.startswith(_TRACE_NOTE) for note in getattr(error, "__notes__", ())):
-        shown = names[:_TRACE_SHOWN] + ["..."] * (len(names) > _TRACE_SHOWN)
-        error.add_note(_TRACE_NOTE + " <- ".join(shown))
+    if branch is None or any(note.startswith(_TRACE_NOTE) for note in getattr(error, "__notes__", ())):
+        return
+    named = (one.name for one in branch.lineage() if one.name)
+    if names := list(itertools.islice(named, _TRACE_SHOWN + 1)):
+        error.add_note(_TRACE_NOTE + " <- ".join([*names[:_TRACE_SHOWN], *["..."] * (len(names) > _TRACE_SHOWN)]))
 
 
 class Log(Generic[T]):
@@ -128,12 +132,14 @@ class Log(Generic[T]):
 
     def append(self, item: T) -> None:
         """Add an item. Costs a list slot, and one wake-up per batch for each reader that waits."""
+        assert not self.ended
         self.items.append(item)
         if self._waiters:
             self._wake()
 
     def fail(self, failure: Failure) -> None:
         """Add an error as an item."""
+        assert not self.ended
         self.items.append(failure)
         self.failure = self.failure or failure
         if self._waiters:

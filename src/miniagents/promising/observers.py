@@ -40,10 +40,11 @@ class Observers:
         """Those that have not ended."""
         return tuple(self._waiting)
 
-    @property
-    def are_finding_out(self) -> bool:
-        """Whether one of them is about to take a step, so that it may have something to tell."""
-        return any(future is None or future.done() for future in self._waiting.values())
+    async def find_out(self) -> None:
+        """Let them take steps until each waits for something that is not there."""
+        # Turns are what is waited for here, and not an event.
+        while any(future is None or future.done() for future in self._waiting.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     async def wait(self, log: Log[Any], seen: int) -> None:
         """Wait, in the task of an observer, until `log` has more than `seen` items or has ended."""

@@ -9,24 +9,20 @@ Invariant: the log of a promise is ended on every path. The coroutine of the pro
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.deadlock import Feed
-from miniagents.promising.errors import NoActiveContextError, PromiseCancelledError
+from miniagents.promising.ending import wait_until_ended
+from miniagents.promising.errors import DeadlockError, NoActiveContextError, PromiseCancelledError
 from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture
 from miniagents.promising.sentinels import UNSET, Sentinel
-from miniagents.promising.tree import Branch, Cancellable, Cancellation, current_branch
+from miniagents.promising.tree import Branch, Cancellable, Cancellation, OwnedTask, current_branch
 
 T_co = TypeVar("T_co", covariant=True)
-PIECE = TypeVar("PIECE")
-PIECE_co = TypeVar("PIECE_co", covariant=True)
 
 # How to wait for a promise to have more than so many pieces: as a reader, who starts its producer, or as an observer.
 Wait: TypeAlias = Callable[["Promise[Any]", int], Awaitable[None]]
-
-# How many pieces are moved in one stretch before other tasks get a turn. About a millisecond.
-PIECES_PER_TURN: Final = 1000
 
 # Called with the promise and not bound to it: a promise that nobody ever starts must not keep itself alive.
 Producer: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
@@ -104,6 +100,9 @@ class Promise(Generic[T_co]):
         producer, self._producer = self._producer, None
         if producer is None:
             return
+        if self._grown_on is not None and (why := self._grown_on.cancellation) is not None:
+            self._end_unsaid(cancelled_error(self._describe(), asyncio.CancelledError(why)))
+            return
         branch = Branch(self._grown_on, self, self._trace_name())
         try:
             self._task = context.spawn(producer(self), name=self._describe(), branch=branch, on_done=self._task_done)
@@ -136,8 +135,13 @@ class Promise(Generic[T_co]):
 
         What was said until then stays readable; then comes a `PromiseCancelledError` with the name of the producer and
         the reason `msg`. Nothing happens to producers that have ended, except that what they have started is stopped.
-        One that was not started yet never will be.
+        What was not started yet never will be. What somebody appends has no producer and goes on. May be called from
+        another thread than that of the event loop.
         """
+        context = self._context
+        if context is not None and context.runs_elsewhere:
+            context.call_in_loop(self.cancel, msg)
+            return
         why = msg if isinstance(msg, Cancellation) else Cancellation(str(msg))
         doomed: list[Cancellable] = [self]
         while doomed:
@@ -152,9 +156,17 @@ class Promise(Generic[T_co]):
         if self._producer is not None:
             self._producer = None
             self._end_unsaid(cancelled_error(self._describe(), asyncio.CancelledError(why)))
-        elif self._task is not None:
-            self._task.cancel(why)
-        return [] if self._branch is None else self._branch.children()
+        elif self._task is not None and self._context is not None:
+            self._context.cancel_task(self._task, why)
+        if self._branch is None:
+            return []
+        self._branch.cancellation = why
+        return self._branch.children()
+
+    def call_when_ended(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the task of the producer, which must have been started, has ended."""
+        if self._task is not None:
+            self._task.add_done_callback(lambda _: callback())
 
     def _limit(self, seconds: float) -> None:
         """Cancel the producer, which must have been started, and its branch when this time is over."""
@@ -163,9 +175,9 @@ class Promise(Generic[T_co]):
             self._branch.limit(asyncio.get_running_loop().call_later(seconds, self.cancel, why))
 
     async def _ended(self) -> None:
-        """Wait until the producer and everything that it has started have ended."""
-        while tasks := self._live_tasks():
-            await asyncio.wait(tasks)
+        """Wait until the producer and everything that it has started have ended, but not beyond the grace period."""
+        if self._context is not None:
+            await wait_until_ended(self._live_tasks, self._context.grace_period)
 
     def _live_tasks(self) -> "list[asyncio.Task[Any]]":
         """The tasks of the producer and of everything that it has started."""
@@ -173,8 +185,8 @@ class Promise(Generic[T_co]):
         rest: list[Cancellable] = [self]
         while rest:
             one = rest.pop()
-            if isinstance(one, asyncio.Task):
-                tasks.append(one)
+            if isinstance(one, OwnedTask):
+                tasks.append(one.task)
             elif isinstance(one, Promise):
                 tasks.extend([one._task] if one._task is not None else [])
                 rest.extend(one._branch.children() if one._branch is not None else [])
@@ -199,7 +211,7 @@ class Promise(Generic[T_co]):
             log.append(await resolver(self))
         except BaseException as error:
             self._record_error(error)
-            if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+            if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
             log.end()
@@ -263,7 +275,11 @@ class Promise(Generic[T_co]):
             self._tell(outcome)
 
     async def _observe(self, context: PromisingContext) -> None:
-        self._tell(await self._settle(context.observing))
+        try:
+            outcome: object = await self._settle(context.observing)
+        except DeadlockError as error:  # a rope that contains itself; its readers are told as well
+            outcome = Failure(error)
+        self._tell(outcome)
 
     def _tell(self, outcome: object) -> None:
         """Tell the handlers of the outcome, once, whoever finds out first."""
@@ -280,6 +296,11 @@ class Promise(Generic[T_co]):
     @property
     def feed(self) -> Feed | None:
         """Who must feed this promise, if that is known and it has no producer."""
+        return None
+
+    @property
+    def write_end(self) -> object:
+        """What the producer of this promise writes with, if others could get hold of that."""
         return None
 
     @property

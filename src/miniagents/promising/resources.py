@@ -1,5 +1,6 @@
 """Things that are made once and closed with a context, such as clients."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
@@ -25,12 +26,13 @@ class Resources:
         thing: T = self._kept[key][0]
         return thing
 
-    async def close(self, level: int) -> None:
-        """Close all, the last one first. What goes wrong is logged at `level` and keeps no other from being closed."""
+    async def close(self, level: int, patience: float | None) -> None:
+        """Close all, the last one first, each within `patience` seconds. What goes wrong is logged at `level`."""
         while self._kept:
             _, (_, close) = self._kept.popitem()
             try:
                 if close is not None:
-                    await close()
+                    async with asyncio.timeout(patience):
+                        await close()
             except Exception:
                 logger.log(level, "A resource could not be closed", exc_info=True)

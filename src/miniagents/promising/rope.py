@@ -128,6 +128,11 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         return self._feed
 
     @property
+    def write_end(self) -> object:
+        """The appender."""
+        return self._appender
+
+    @property
     def is_arriving(self) -> bool:
         """Whether something that was added out of order is still on its way."""
         return self._appender is not None and self._appender.is_arriving

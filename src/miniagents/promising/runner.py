@@ -9,6 +9,8 @@ moment, whether the loop still turns, and if it does not it sends a second SIGIN
 import asyncio
 import contextlib
 import contextvars
+import functools
+import os
 import signal
 import socket
 import threading
@@ -58,26 +60,35 @@ async def _interruptible(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         with _blocking_calls_interrupted(program):
             return await main()
     finally:
-        _program.reset(token)
+        # A third Ctrl+C may end this from outside, in another context, when there is nothing to reset.
+        with contextlib.suppress(ValueError):
+            _program.reset(token)
 
 
 @contextlib.contextmanager
 def _blocking_calls_interrupted(program: _Program) -> Iterator[None]:
     installed = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(installed):
-        yield
+    if threading.current_thread() is not threading.main_thread() or not _is_of_runner(installed):
+        yield  # somebody has a handler of their own, which then decides alone
         return
+    with _Watcher(asyncio.get_running_loop()) as watcher:
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        program.interrupted = True
-        installed(number, frame)
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            program.interrupted = True
+            watcher.tell()  # the loop may have taken the wakeup descriptor for signals of its own
+            installed(number, frame)  # type: ignore[operator, misc]
 
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        with _Watcher(asyncio.get_running_loop()):
+        signal.signal(signal.SIGINT, interrupt)
+        try:
             yield
-    finally:
-        signal.signal(signal.SIGINT, installed)
+        finally:
+            if signal.getsignal(signal.SIGINT) is interrupt:
+                signal.signal(signal.SIGINT, installed)
+
+
+def _is_of_runner(handler: Any) -> bool:
+    own = getattr(getattr(handler, "func", None), "__func__", None)
+    return own is not None and own is getattr(asyncio.Runner, "_on_sigint", None)
 
 
 class _Watcher:
@@ -89,19 +100,35 @@ class _Watcher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._process = os.getpid()
         self._read_end, self._write_end = socket.socketpair()
         self._write_end.setblocking(False)
         self._ended = threading.Event()
-        self._replaced = -1
+        self._takes_descriptor = False
 
-    def __enter__(self) -> None:
-        self._replaced = signal.set_wakeup_fd(self._write_end.fileno(), warn_on_full_buffer=False)
+    def __enter__(self) -> "_Watcher":
+        _keep_children_apart()
+        taken = signal.set_wakeup_fd(self._write_end.fileno(), warn_on_full_buffer=False)
+        self._takes_descriptor = taken == -1
+        if not self._takes_descriptor:
+            signal.set_wakeup_fd(taken, warn_on_full_buffer=False)  # a loop (uvloop) that needs it for its own signals
         threading.Thread(target=self._watch, name="miniagents-interrupts", daemon=True).start()
+        return self
 
     def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._replaced)
+        if self._takes_descriptor:
+            taken = signal.set_wakeup_fd(-1)
+            if taken not in (-1, self._write_end.fileno()):
+                signal.set_wakeup_fd(taken)  # the loop has taken it meanwhile
         self._ended.set()
-        self._write_end.close()  # ends the thread, which closes the other one
+        if os.getpid() == self._process:
+            self._write_end.shutdown(socket.SHUT_RDWR)  # ends the thread also while a forked child holds the socket
+        self._write_end.close()
+
+    def tell(self) -> None:
+        """A SIGINT has come."""
+        with contextlib.suppress(OSError):
+            self._write_end.send(bytes([signal.SIGINT]))
 
     def _watch(self) -> None:
         with self._read_end:
@@ -122,3 +149,15 @@ class _Watcher:
             signal.pthread_kill(main_thread, signal.SIGINT)  # and here we are told of it, and look again
         else:
             signal.raise_signal(signal.SIGINT)
+
+
+@functools.cache  # once for the life of the process
+def _keep_children_apart() -> None:
+    """See to it that a signal to a forked child is not told to its parent, whose descriptor it inherits."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget_descriptor)
+
+
+def _forget_descriptor() -> None:
+    with contextlib.suppress(ValueError):  # not the main thread, which alone has it
+        signal.set_wakeup_fd(-1)

@@ -191,7 +191,7 @@ class FlatSequence(Generic[T]):
                         await asyncio.sleep(0)
         except BaseException as error:
             appender.fail(error, type(self).__name__)
-            if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+            if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
             appender.close()

@@ -18,6 +18,7 @@ from miniagents.promising.context import PromisingContext
 from miniagents.promising.log import Failure, Log, as_failure, capture
 from miniagents.promising.promise import Producer, Promise, Wait, ended_log, wait_as_reader
 from miniagents.promising.sentinels import END, UNSET, Sentinel
+from miniagents.promising.tree import Cancellable, Cancellation
 
 T_co = TypeVar("T_co", covariant=True)
 PIECE = TypeVar("PIECE")
@@ -73,6 +74,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         elif prefill_result is not UNSET and streamer is None:
             log = ended_log([prefill_result])
         elif isinstance(streamer, StreamAppender):
+            streamer.bind()
             log = streamer.log
         elif streamer is not None:
             producer = lambda this: this._run_streamer(streamer)  # noqa: E731 (as below)
@@ -122,7 +124,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
                         await asyncio.sleep(0)
         except BaseException as error:
             self._record_error(error)
-            if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+            if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
             log.end()
@@ -134,6 +136,11 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
     def read_pieces(self) -> "PieceReader[PIECE_co]":
         """A reader of its own, from the first piece on. `async for` over the promise makes one too."""
         return PieceReader(self)
+
+    def _cancel_producer(self, why: Cancellation) -> list[Cancellable]:
+        if self._whole is not None:
+            self._whole._cancel_producer(why)
+        return super()._cancel_producer(why)
 
     async def _settle(self, wait: "Wait") -> T_co | Failure:
         if self._whole is not None:

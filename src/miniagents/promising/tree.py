@@ -10,7 +10,9 @@ Invariants
 2. Ending a branch walks it with an explicit stack: its depth is no special case.
 """
 
+import asyncio
 import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 # The branch of the producer that is running here. Handlers and observers run on no branch: they outlive what they see.
@@ -22,6 +24,34 @@ class Cancellable(Protocol):
 
     def cancel(self, msg: Any = None) -> object:
         """Ask it to end."""
+
+
+class Abandonable(Protocol):
+    """Something that somebody must close, and that gets an error as its end when its context ends and nobody did."""
+
+    def abandon(self, reason: BaseException) -> None:
+        """Give the readers `reason` as the end."""
+
+
+class Finishable(Protocol):
+    """Something that whoever opened it must finish, and that is finished for them when they end."""
+
+    def finish(self) -> None:
+        """Say that nothing more will come."""
+
+
+class OwnedTask:
+    """A task on a branch that is no producer: one that was started with `start_asap`."""
+
+    __slots__ = ("_cancel", "task")
+
+    def __init__(self, task: "asyncio.Task[Any]", cancel: "Callable[[asyncio.Task[Any], Cancellation], None]") -> None:
+        self._cancel = cancel
+        self.task = task
+
+    def cancel(self, msg: Any = None) -> None:
+        """Cancel it, in the way of its context."""
+        self._cancel(self.task, msg)
 
 
 class Cancellation:
@@ -37,33 +67,32 @@ class Cancellation:
 class Branch:
     """What one producer has started and what has not ended yet."""
 
-    __slots__ = ("_children", "_deadline", "_ended", "_parent", "_place", "name")
+    __slots__ = ("_children", "_deadline", "_ended", "_owner", "_parent", "cancellation", "name")
 
-    def __init__(self, parent: "Branch | None", place: Cancellable, name: str = "") -> None:
+    def __init__(self, parent: "Branch | None", owner: Cancellable, name: str = "") -> None:
         self.name = name
         """Who grows here, in the traces of errors; empty for what is not worth a mention."""
+        self.cancellation: Cancellation | None = None
+        """Why this branch was cancelled, if it was: nothing that belongs to it is started any more."""
         self._parent = parent
-        self._place: Cancellable | None = place
+        self._owner: Cancellable | None = owner
         self._children: dict[Cancellable, None] = {}
         self._ended = False
         self._deadline: Any = None
         if parent is not None:
-            parent.add(place)
+            parent.add(owner)
 
     @property
-    def parent(self) -> "Branch | None":
-        """The branch that this one has grown on, until it has ended."""
-        return self._parent
+    def has_deadline(self) -> bool:
+        """Whether a timer will cancel this branch."""
+        return self._deadline is not None
 
-    def trace(self) -> list[str]:
-        """The names from here down to the root."""
-        names: list[str] = []
+    def lineage(self) -> "Iterator[Branch]":
+        """This branch, the one it has grown on, and so on to the root."""
         branch: Branch | None = self
         while branch is not None:
-            if branch.name:
-                names.append(branch.name)
+            yield branch
             branch = branch._parent
-        return names
 
     def add(self, child: Cancellable) -> None:
         """`child` was started here."""
@@ -93,8 +122,8 @@ class Branch:
             if branch._deadline is not None:
                 branch._deadline.cancel()
                 branch._deadline = None
-            parent, place = branch._parent, branch._place
-            branch._parent = branch._place = None
-            if parent is not None and place is not None:
-                parent._children.pop(place, None)
+            parent, owner = branch._parent, branch._owner
+            branch._parent = branch._owner = None
+            if parent is not None and owner is not None:
+                parent._children.pop(owner, None)
             branch = parent

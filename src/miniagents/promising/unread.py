@@ -7,8 +7,8 @@ from miniagents.promising.log import Failure
 
 logger = logging.getLogger(__name__)
 
-# What was read meanwhile is dropped from the list each time it has grown by so much: a long life does not fill it.
-_KEPT_BEFORE_PRUNING = 256
+# What was read meanwhile is dropped when there are so many, and what was not is told: a long life does not fill memory.
+_KEPT_AT_MOST = 1000
 
 
 class UnreadErrors:
@@ -35,8 +35,12 @@ class UnreadErrors:
         if known is not None and not known.observed:
             return known
         self._failures[key] = failure
-        if len(self._failures) % _KEPT_BEFORE_PRUNING == 0:
+        if len(self._failures) >= _KEPT_AT_MOST:
             self._failures = {key: failure for key, failure in self._failures.items() if not failure.observed}
+            if len(self._failures) > _KEPT_AT_MOST // 2:  # nobody seems to read any: those of long ago are told now
+                for oldest in list(self._failures)[: _KEPT_AT_MOST // 4]:
+                    if not isinstance(self._failures[oldest].exception, (KeyboardInterrupt, SystemExit)):
+                        self._log(self._failures.pop(oldest))
         return failure
 
     def report(self) -> Failure | None:
@@ -49,6 +53,9 @@ class UnreadErrors:
             if isinstance(failure.exception, (KeyboardInterrupt, SystemExit)):
                 interrupt = interrupt or failure
                 continue
-            origin = f" of {failure.origin}" if failure.origin else ""
-            logger.log(self.level, "Nobody read this error%s", origin, exc_info=failure.exception)
+            self._log(failure)
         return interrupt
+
+    def _log(self, failure: Failure) -> None:
+        origin = f" of {failure.origin}" if failure.origin else ""
+        logger.log(self.level, "Nobody read this error%s", origin, exc_info=failure.exception)

@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _INNER_CODE: Final = (str(Path(asyncio.__file__).parent), str(Path(__file__).parents[1]))
 _MAX_FRAMES_SHOWN: Final = 10
@@ -63,6 +63,12 @@ def describe_waiting_task(task: "asyncio.Task[object]") -> WaitingTask:
             (target.get_name() for target in gc.get_referents(innermost) if isinstance(target, asyncio.Task)), None
         ),
     )
+
+
+def coroutines_of(task: "asyncio.Task[Any]") -> list[Any]:
+    """What a suspended task consists of: its coroutine, what that awaits, and so on, and their frames."""
+    chain = list(_chain_of_waits(task.get_coro()))
+    return [*chain, *(frame for one in chain if (frame := _frame_of(one)) is not None)]
 
 
 def _frame_of(awaited: object) -> types.FrameType | None:

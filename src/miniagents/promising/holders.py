@@ -1,0 +1,83 @@
+"""Who holds what: questions that only the garbage collector can answer. For suspicions, not for every day."""
+
+import asyncio
+import contextvars
+import gc
+import types
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+_OURS: Final = "miniagents."
+
+
+def variables_of(task: "asyncio.Task[Any]") -> contextvars.Context:
+    """The context variables that a task runs with."""
+    get_context = getattr(task, "get_context", None)  # since 3.12
+    if get_context is not None:
+        variables: contextvars.Context = get_context()
+        return variables
+    found = (one for one in gc.get_referents(task) if isinstance(one, contextvars.Context))
+    return next(found, contextvars.Context())
+
+
+def timeouts_of(tasks: "Collection[asyncio.Task[Any]]") -> bool:
+    """Whether an `asyncio.timeout` will end a wait of one of `tasks`; since 3.12 `wait_for` uses one too."""
+    # By who refers to the tasks, because not every event loop shows its timers.
+    return any(
+        isinstance(holder, asyncio.Timeout) or (type(holder) is dict and "_timeout_handler" in holder)
+        for holder in gc.get_referrers(*tasks)
+    )
+
+
+def held_by_others(write_ends: Sequence[object], insiders: Collection[int]) -> bool:
+    """Whether anybody but the coroutines in `insiders` (by identity) can reach one of `write_ends`.
+
+    Objects of this library are looked through: whoever holds those that hold it can reach it. Not counted are promises,
+    which are read with, the context variables of tasks, which their callees inherit, and what a callee knows of its
+    caller. All are asked for at once, because the collector looks at everything there is each time.
+    """
+    seen = {id(one) for one in write_ends}
+    level = list(write_ends)
+    while level:
+        holders = gc.get_referrers(*level)
+        held = {id(one) for one in level}
+        unclear = [
+            holder
+            for holder in holders
+            if holder is not level
+            and holder is not write_ends
+            and id(holder) not in insiders
+            and id(holder) not in seen
+            and not _cannot_write(holder, held)
+        ]
+        registries = [holder for holder in unclear if type(holder) is dict]
+        ours = [holder for holder in unclear if type(holder).__module__.startswith(_OURS)]
+        if len(registries) + len(ours) < len(unclear) or not _belong_to_us(registries):
+            return True
+        seen.update(map(id, unclear))
+        del holders, unclear
+        level = ours
+    return False
+
+
+def _cannot_write(holder: Any, held: Collection[int]) -> bool:
+    if isinstance(holder, types.FrameType):
+        return str(holder.f_globals.get("__name__", "")).startswith(f"{_OURS}promising.")
+    if isinstance(holder, contextvars.Context) or type(holder).__name__.startswith("hamt"):
+        return True
+    if hasattr(holder, "_log") and hasattr(holder, "_producer"):
+        return True
+    return id(getattr(holder, "_parent", None)) in held
+
+
+def _belong_to_us(registries: list[Any]) -> bool:
+    """Whether each of these dicts is held by an object of this library, such as the calls that an agent has opened."""
+    if not registries:
+        return True
+    owned = {
+        id(inside)
+        for owner in gc.get_referrers(*registries)
+        if type(owner).__module__.startswith(_OURS)
+        for inside in gc.get_referents(owner)
+    }
+    return all(id(registry) in owned for registry in registries)
