@@ -1,6 +1,5 @@
 """Calls that stay open: an agent that is sent messages while its replies are read."""
 
-import weakref
 from typing import Protocol
 
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
@@ -17,11 +16,6 @@ class Opener(Protocol):
         """The call was finished."""
 
 
-def _forget(call: "AgentCall | None") -> None:
-    if call is not None and call._opener is not None:
-        call._opener.forget_unfinished(call)
-
-
 class AgentCall:
     """A call of an agent that more messages can be sent to. Made by `MiniAgent.initiate_inquiry`.
 
@@ -36,10 +30,8 @@ class AgentCall:
         self._replies = replies
         self._opener = opener
         if opener is not None:
+            # Also when the agent has ended: it may have forwarded its input, which others still read.
             opener.watch_unfinished(self)
-            # An agent that has ended reads no more, so nobody has to remember to finish its input.
-            this = weakref.ref(self)
-            replies.call_when_ended(lambda: _forget(this()))
 
     def send_message(self, messages: MessageType) -> "AgentCall":
         """Send messages, at once and in order. Returns the call. Never waits.

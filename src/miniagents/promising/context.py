@@ -157,7 +157,7 @@ class PromisingContext:
             raise interrupt.exception  # not `throw`: here the error on its way belongs to it, as its context
 
     async def _finish(self) -> None:
-        """Wait for all tasks; if the waiting itself is interrupted, cancel them."""
+        """Wait for all tasks; if that is interrupted, cancel them."""
         try:
             if not interrupted():  # if Ctrl+C was caught in the block, the user does not want to wait all the same
                 for unfinished in list(self._unfinished):
@@ -185,10 +185,7 @@ class PromisingContext:
             raise DeadlockError("A task cannot wait for all tasks of its context: it is one of them.")
 
     async def _cancel_tasks(self) -> None:
-        """Cancel all producers, and what they start meanwhile; then let the handlers write down what was said.
-
-        Waits until all have ended, at most for the grace period each, also if this is cancelled meanwhile.
-        """
+        """Cancel all producers, and what they start meanwhile; then let the handlers write down what was said."""
         self._cancelling = True
         try:
             for task in list(self._tasks):
@@ -322,7 +319,7 @@ class PromisingContext:
         self._open[item] = None
 
     def forget_open(self, item: Abandonable) -> None:
-        """`item` was closed."""
+        """It was closed."""
         self._open.pop(item, None)
 
     def watch_unfinished(self, item: Finishable) -> None:

@@ -163,11 +163,6 @@ class Promise(Generic[T_co]):
         self._branch.cancellation = why
         return self._branch.children()
 
-    def call_when_ended(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when the task of the producer, which must have been started, has ended."""
-        if self._task is not None:
-            self._task.add_done_callback(lambda _: callback())
-
     def _limit(self, seconds: float) -> None:
         """Cancel the producer, which must have been started, and its branch when this time is over."""
         if self._branch is not None:
