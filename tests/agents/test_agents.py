@@ -339,7 +339,7 @@ def test_what_is_no_message_is_refused_where_it_is_replied() -> None:
     said, error = run_virtual(scenario)
     assert said == Message("before")
     assert isinstance(error, TypeError)
-    assert "messages[1] is a int" in str(error)
+    assert "messages[1] is of type int" in str(error)
 
 
 # ---------------------------------------------------------------------- open calls
@@ -547,3 +547,15 @@ async def test_a_call_leaves_no_reference_cycles() -> None:
             assert gc.collect() == 0
         finally:
             gc.enable()
+
+
+async def test_what_an_agent_returns_is_not_lost_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    """An agent that returns its answer instead of replying with it is told so."""
+
+    @miniagent
+    async def forgetful(ctx: InteractionContext) -> Any:
+        return "hello"
+
+    async with MiniAgents():
+        assert await forgetful.inquire() == ()
+    assert "FORGETFUL has returned 'hello', which nobody gets: use ctx.reply." in caplog.text

@@ -142,14 +142,14 @@ def test_everything_inside_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("value", "error", "said"),
     [
-        ({1, 2}, TypeError, "x is a set"),
-        ([0, b"bytes"], TypeError, r"x\[1\] is a bytes"),
-        ({"a": [object()]}, TypeError, r"x\.a\[0\] is a object"),
+        ({1, 2}, TypeError, "x is of type set"),
+        ([0, b"bytes"], TypeError, r"x\[1\] is of type bytes"),
+        ({"a": [object()]}, TypeError, r"x\.a\[0\] is of type object"),
         ({1: "a"}, TypeError, "key 1"),
         (math.nan, ValueError, "nan"),
         ([math.inf], ValueError, r"x\[0\] is inf"),
-        (datetime.date(2026, 1, 1), TypeError, "x is a date"),
-        (lambda: None, TypeError, "x is a function"),
+        (datetime.date(2026, 1, 1), TypeError, "x is of type date"),
+        (lambda: None, TypeError, "x is of type function"),
     ],
 )
 def test_what_has_no_frozen_form_is_refused_with_its_place(value: Any, error: type[Exception], said: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from miniagents import ErrorMessage, Message, MessageSequence, MessageSequencePromise, MiniAgents, miniagent
-from miniagents.promising import AppenderClosedError, PromisingContext
+from miniagents.promising import AppenderClosedError, PromisingContext, UnresolvedPromiseError
 from miniagents.testing.virtual_time import run_virtual
 
 to_sequence = MessageSequence.turn_into_sequence_promise
@@ -96,10 +96,10 @@ async def some_agent(ctx: Any) -> None: ...
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (5, r"^messages is a int"),
-        (["fine", [None, 2.5]], r"^messages\[1\]\[1\] is a float"),
-        ([b"bytes"], r"messages\[0\] is a bytes.*Decode"),
-        ([some_agent], r"messages\[0\] is a MiniAgent.*inquire"),
+        (5, r"^messages is of type int"),
+        (["fine", [None, 2.5]], r"^messages\[1\]\[1\] is of type float"),
+        ([b"bytes"], r"messages\[0\] is of type bytes.*Decode"),
+        ([some_agent], r"messages\[0\] is of type MiniAgent.*inquire"),
         ([{1: "x"}], r"messages\[0\] is a dict with the key 1"),
         ([async_generator], "Call the generator function"),
         ([Message], "no message"),
@@ -234,3 +234,29 @@ def test_a_list_that_contains_itself_is_refused() -> None:
     ring.append(ring)
     with pytest.raises(ValueError, match=r"messages\[1\] contains itself"):
         to_sequence(ring)
+
+
+def test_a_sequence_can_stand_in_a_text_once_it_was_awaited() -> None:
+    """`str` of an awaited sequence is the texts of its messages; before that it is an error that says to await it."""
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            sequence = to_sequence(["one", "two"])
+            with pytest.raises(UnresolvedPromiseError, match="await"):
+                f"{sequence}"
+            await sequence
+            assert f"{sequence}" == "one\n\ntwo"
+            assert repr(sequence) == "<MessageSequencePromise resolved>"
+
+    run_virtual(scenario)
+
+
+def test_likely_slips_are_answered() -> None:
+    """What a beginner forgets gets an error that says what to write."""
+    with pytest.raises(TypeError, match=r"`content`.*`text`"):
+        to_sequence([{"role": "user", "content": "Hello"}])
+    for attribute, value in (("text", Message("x").as_promise), ("text", to_sequence("x"))):
+        with pytest.raises(AttributeError, match="await"):
+            getattr(value, attribute)
+    with pytest.raises(TypeError, match="alias='name'"):
+        miniagent("name")  # type: ignore[call-overload]

@@ -203,6 +203,8 @@ def miniagent(
     >>> echo.alias, echo.description
     ('ECHO', 'Says what ECHO was told.')
     """
+    if isinstance(function, str):
+        raise TypeError(f"`@miniagent` takes the name by keyword: `@miniagent(alias={function!r})`.")
 
     def decorate(function: Callable[..., Awaitable[None]]) -> MiniAgent[...]:
         return MiniAgent(function, alias=alias, description=description, per_dialog=per_dialog, **kwargs)

@@ -65,6 +65,8 @@ async def console_user_agent(ctx: InteractionContext, *, chat_history: ChatHisto
         await adialog_loop(console_user_agent.fork(chat_history=ChatHistoryMD("CHAT.md")), openai_agent)
     """
     history = InMemoryChatHistory() if chat_history is None else chat_history
+    if not isinstance(history, ChatHistory):
+        raise TypeError(f"`chat_history` is a ChatHistory, such as ChatHistoryMD({history!r}), not {history!r} itself.")
     sent = MessageSequence(incoming_streamer=lambda _: _with_roles(ctx.message_promises)).sequence_promise
     if not await _show_all(history.logging_agent.inquire(sent)):
         _remind_of(await history.aload_chat_history())

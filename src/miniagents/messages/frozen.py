@@ -196,8 +196,8 @@ def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
     if isinstance(value, int):
         return int(value)
     raise TypeError(
-        f"{where} is a {type(value).__name__}, which has no frozen form. Use plain data (str, int, float, bool, None), "
-        "lists and dicts of it, or declare a field of that type in a subclass."
+        f"{where} is of type {type(value).__name__}, which has no frozen form. "
+        "Use plain data (str, int, float, bool, None), lists and dicts of it, or a subclass with a field of that type."
     )
 
 

@@ -195,6 +195,11 @@ class MessagePromise(StreamedPromise[str, Message]):
         if isinstance(outcome, Message):
             message_resolved(context, self, outcome)
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"A promise of a message has no attribute {name!r}. `await` it first: that gives the message."
+        )
+
     def __str__(self) -> str:
         outcome = self._peek()
         if isinstance(outcome, Failure):

@@ -13,10 +13,12 @@ from miniagents.messages.message import (
     errors_arrive_as_messages,
 )
 from miniagents.promising.context import current_context
+from miniagents.promising.errors import UnresolvedPromiseError
 from miniagents.promising.flatten import EXPAND, SKIP, flatten
 from miniagents.promising.log import Failure, Log, capture
 from miniagents.promising.promise import Producer, Wait, wait_as_reader
 from miniagents.promising.rope import SequencePromise
+from miniagents.promising.sentinels import Sentinel
 from miniagents.promising.sequence import FlatSequence, SequenceAppender
 
 MessageType: TypeAlias = Union[  # built by `Union`, which takes the forward references of a recursive alias
@@ -49,6 +51,21 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
             return item
         message: Message | Failure = await item._settle(wait)
         return message
+
+    def __str__(self) -> str:
+        """The texts of all messages, with blank lines between, once they were awaited; for an f-string."""
+        outcome = self._peek()
+        if isinstance(outcome, Failure):
+            outcome.throw()
+        if isinstance(outcome, Sentinel):
+            raise UnresolvedPromiseError(f"The text of {self.describe()}")
+        return "\n\n".join(map(str, outcome))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"A sequence of messages has no attribute {name!r}. `await` it first, which gives a tuple of messages, or "
+            "read it with `async for`."
+        )
 
     async def outcomes(self, wait: Wait = wait_as_reader) -> list[Message | Failure]:
         """What each message has become, in order, whatever failed. The failures do not count as read."""
@@ -171,6 +188,8 @@ def _to_item(value: Any) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"is a dict with the key {key!r}; the fields of a message are named by strings.")
+        if "content" in value and "role" in value and "text" not in value:
+            raise TypeError("is a dict with `role` and `content`; the text of a message goes into `text`.")
         return MessagePromise(Message(**value))
     if isinstance(value, BaseModel):
         return MessagePromise(Message(**dict(value)))
@@ -199,7 +218,7 @@ def _why_not(value: Any) -> str:
         hint = "Pass `call.reply_sequence()`, not the call."
     elif inspect.isasyncgenfunction(value) or inspect.isgeneratorfunction(value):
         hint = "Call the generator function, and pass what it gives."
-    return f"is a {type(value).__name__}, which is no message. {hint}"
+    return f"is of type {type(value).__name__}, which is no message. {hint}"
 
 
 def _to_error_item(error: BaseException, who: str) -> MessagePromise | Failure:

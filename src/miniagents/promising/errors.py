@@ -119,4 +119,6 @@ class AppenderClosedError(AppenderError):
     """The appender was closed: its stream is complete and nothing can be added."""
 
     def __init__(self) -> None:
-        super().__init__("This appender is closed: its stream is complete and nothing can be added to it any more.")
+        super().__init__(
+            "This stream, or reply, is finished: its appender is closed, and nothing can be added any more."
+        )
