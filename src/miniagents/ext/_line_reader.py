@@ -9,13 +9,13 @@ as for the `read` of a shell.
 """
 
 import asyncio
-import concurrent.futures
 import errno
 import os
 import select
-import threading
 from collections.abc import Callable
 from typing import Final, TextIO, TypeVar
+
+from miniagents.ext._threads import in_daemon_thread
 
 __all__ = ["read_line"]
 
@@ -48,21 +48,16 @@ async def read_line(stream: TextIO | None) -> str | None:
 
 async def _in_thread(read: Callable[[int], Line]) -> Line:
     """What `read(cancelled)` gives, in a daemon thread. The pipe `cancelled` hangs up when nobody waits any more."""
-    result: concurrent.futures.Future[Line] = concurrent.futures.Future()
     cancelled, keep_open = os.pipe()
 
-    def work() -> None:
-        result.set_running_or_notify_cancel()
+    def work() -> Line:
         try:
-            result.set_result(read(cancelled))
-        except BaseException as error:
-            result.set_exception(error)
+            return read(cancelled)
         finally:
             os.close(cancelled)
 
-    threading.Thread(target=work, name="line reader", daemon=True).start()
     try:
-        return await asyncio.wrap_future(result)
+        return await asyncio.wrap_future(in_daemon_thread(work, "line reader"))
     finally:
         os.close(keep_open)
 

@@ -1,6 +1,7 @@
 """What this library tests itself with, for the tests of those who build on it.
 
 * `run_virtual`, `explore`, `VirtualTimeLoop`: tests in virtual time, with seeded task order, that cannot hang.
+* `check_promise`, `check_stream`, `check_sequence`: hold what is your own to the contract of this library's streams.
 * `LLMServer`: a server on this machine that speaks the wire formats of OpenAI and Anthropic and breaks on request.
 * `scripted_agent`, `echo_agent`, `eliza_agent`: agents that stand in for LLM agents.
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from miniagents.ext.models import ScriptExhaustedError, echo_agent, eliza_agent, scripted_agent
+    from miniagents.testing.contract import ContractBrokenError, check_promise, check_sequence, check_stream
     from miniagents.testing.llm_server import Fault, FaultKind, LLMRequest, LLMServer
     from miniagents.testing.virtual_time import (
         NothingCanMoveError,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ContractBrokenError",
     "Fault",
     "FaultKind",
     "LLMRequest",
@@ -40,6 +43,9 @@ __all__ = [
     "VirtualTimeLoop",
     "VirtualTimeoutError",
     "WaitingTask",
+    "check_promise",
+    "check_sequence",
+    "check_stream",
     "echo_agent",
     "eliza_agent",
     "explore",
@@ -49,6 +55,9 @@ __all__ = [
 
 # Lazy, because `python -m miniagents.testing.llm_server` would otherwise load that module twice.
 _MODULE_OF = {
+    **dict.fromkeys(
+        ["ContractBrokenError", "check_promise", "check_sequence", "check_stream"], "miniagents.testing.contract"
+    ),
     **dict.fromkeys(["Fault", "FaultKind", "LLMRequest", "LLMServer"], "miniagents.testing.llm_server"),
     **dict.fromkeys(["ScriptExhaustedError", "echo_agent", "eliza_agent", "scripted_agent"], "miniagents.ext.models"),
 }

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from miniagents.testing._wire import messages_of, text_of
+from miniagents.ext.llm._wire import text_of
+from miniagents.testing._wire import messages_of
 
 
 @dataclass(eq=False)

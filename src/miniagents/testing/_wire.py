@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from miniagents.ext.llm._wire import text_of
 from miniagents.testing._faults import FaultKind
 
 JSON = Mapping[str, Any]
@@ -108,12 +109,3 @@ def messages_of(body: JSON) -> list[JSON]:
     """The messages in the body of a request; none if it has no list of objects there."""
     messages = body.get("messages")
     return [message for message in messages if isinstance(message, Mapping)] if isinstance(messages, list) else []
-
-
-def text_of(content: object) -> str:
-    """The text of a message's content, which is a text or a list of parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
-    return ""

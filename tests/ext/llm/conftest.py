@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anthropic
 import openai
@@ -14,7 +14,13 @@ from miniagents import MiniAgent
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
-from miniagents.testing.llm_server import LLMServer
+
+
+class Server(Protocol):
+    """What a way leads to."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Way:
     """One way to reach a model: `agent(server)` asks `server`, and never retries."""
 
     name: str
-    agent: Callable[[LLMServer], MiniAgent[...]]
+    agent: Callable[[Server], MiniAgent[...]]
 
     @property
     def is_anthropic(self) -> bool:
@@ -37,7 +43,7 @@ async def way(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
             clients.push_async_callback(client.close)
             return client
 
-        agents: dict[str, Callable[[LLMServer], MiniAgent[...]]] = {
+        agents: dict[str, Callable[[Server], MiniAgent[...]]] = {
             "openai": lambda server: openai_agent.fork(base_url=f"{server.url}/v1", api_key="key", max_retries=0),
             "openai, caller's client": lambda server: openai_agent.fork(
                 async_client=lent(openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="key", max_retries=0))

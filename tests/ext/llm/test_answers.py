@@ -1,30 +1,20 @@
 """Answers of any shape leave a good message or an error of ours, and nothing in them is more than data."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
-import httpx2
-import openai
+import anthropic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from miniagents import MiniAgents
-from miniagents.ext.llm import openai as openai_module
 from miniagents.ext.llm._wire import valid_text
 from miniagents.ext.llm.anthropic import anthropic_agent
-from miniagents.ext.llm.errors import (
-    LLMEmptyCompletionError,
-    LLMError,
-    LLMProtocolError,
-    LLMStatusError,
-    LLMTruncatedError,
-)
-from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
+from miniagents.ext.llm.errors import LLMEmptyCompletionError, LLMError, LLMTruncatedError
+from miniagents.ext.llm.openai import openai_agent
 
 ANY_TEXT = st.text(st.characters(), max_size=20) | st.text(st.sampled_from("a\ud83d\ude00\udc00\ud800é"), max_size=20)
 JSON = st.recursive(
@@ -239,78 +229,70 @@ async def usage_of(value: dict[str, Any]) -> Any:
     return message["usage"]
 
 
-async def events_of_body(body: bytes | AsyncIterator[bytes]) -> list[Any]:
-    """What OpenAI's provider reads from a streamed body, through the SDK."""
-    transport = httpx2.MockTransport(
-        lambda _: httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
-    )
-    http_client = httpx2.AsyncClient(transport=transport)
-    async with openai.AsyncOpenAI(api_key="key", http_client=http_client) as client, AsyncExitStack() as opened:
-        request = {"model": "m", "messages": [], "stream": True}
-        return [event async for event in await OpenAIProvider().open_own(client, request, opened)]
+PARTS = [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": []}, {"type": "text", "text": "b"}]
 
 
-GOOD = b'data: {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\n'
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+async def test_openais_content_may_be_a_list_of_parts(stream: bool) -> None:
+    """Servers that send the content in parts are understood."""
+    whole = {"choices": [{"message": {"content": PARTS}, "finish_reason": "stop"}]}
+
+    async def create(**_: Any) -> Any:
+        return Closeless([chunk(content=PARTS), chunk("stop")]) if stream else whole
+
+    client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+    async with MiniAgents():
+        (message,) = await openai_agent.inquire("hi", async_client=client, stream=stream)
+    assert message.text == "ab"
 
 
-DONE = b"data: [DONE]\n\n"
+async def test_anthropics_content_may_be_a_text() -> None:
+    """A whole message whose content is a text and no list of blocks is understood."""
+
+    async def create(**_: Any) -> Any:
+        return {"type": "message", "content": "hello", "stop_reason": "end_turn"}
+
+    client = SimpleNamespace(messages=SimpleNamespace(create=create))
+    async with MiniAgents():
+        (message,) = await anthropic_agent.inquire("hi", async_client=client, stream=False)
+    assert (message.text, message.finish_reason) == ("hello", "stop")
 
 
-async def test_what_follows_the_end_marker_does_not_count() -> None:
-    """The body is read to its end, so that its connection can be used again, but the answer has ended before."""
-    is_read = False
-
-    async def body() -> AsyncIterator[bytes]:
-        nonlocal is_read
-        yield GOOD + DONE
-        yield b"data: nonsense\n\n"
-        is_read = True
-
-    assert await events_of_body(body()) == ["hi", {"finish_reason": "stop"}]
-    assert is_read
+@pytest.mark.parametrize("reason", [None, "", 5])
+async def test_parts_without_a_finish_reason_are_truncated(reason: Any) -> None:
+    """Of a stream that is not the SDK's, nothing else than the finish reason tells that it is complete."""
+    async with MiniAgents():
+        replies = openai_agent.inquire("hi", async_client=fake_openai([chunk(reason, content="x")]))
+        with pytest.raises(LLMTruncatedError):
+            await replies
 
 
-async def test_a_body_that_does_not_end_after_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that keeps its connection open does not keep back an answer that is complete."""
-    monkeypatch.setattr(openai_module, "_PATIENCE_AFTER_THE_END", 0)
+async def test_a_stream_that_is_no_text_is_left_to_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events of Amazon Bedrock, which are binary, are read through the stream of the SDK's client for it."""
 
-    async def body() -> AsyncIterator[bytes]:
-        yield GOOD + DONE
-        await asyncio.Event().wait()
+    class AsyncStream(Closeless):
+        response = SimpleNamespace(headers={"content-type": "application/vnd.amazon.eventstream"})
 
-    assert await events_of_body(body()) == ["hi", {"finish_reason": "stop"}]
+    monkeypatch.setattr(anthropic, "AsyncStream", AsyncStream)
+    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}}
+
+    async def create(**_: Any) -> Any:
+        return AsyncStream([text, {"type": "message_stop"}])
+
+    client = SimpleNamespace(messages=SimpleNamespace(create=create))
+    async with MiniAgents():
+        (message,) = await anthropic_agent.inquire("hi", async_client=client)
+    assert message.text == "hi"
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b"", LLMTruncatedError),
-        (b"<html>Sign in</html>\n", LLMTruncatedError),
-        (GOOD, LLMTruncatedError),
-        (GOOD.replace(b'"stop"', b"null") + DONE, LLMTruncatedError),
-        (b"data: {\n\n", LLMProtocolError),
-        (b"data: 5\n\n", LLMProtocolError),
-        (b"data: " + b"[" * 100_000 + b"\n\n", LLMProtocolError),
-        (b'data: "\xff"\n\n', LLMProtocolError),
-        (b"data: " + b"9" * 5000 + b"\n\n", LLMProtocolError),
-        (b'data: {"error": "out of memory"}\n\n', LLMStatusError),
-        (b'data: {"error": {"message": "out of memory", "code": "oom"}}\n\n', LLMStatusError),
-    ],
-    ids=[
-        "empty",
-        "not a stream",
-        "no end marker",
-        "no finish reason",
-        "broken JSON",
-        "no object",
-        "nested too deep",
-        "not UTF-8",
-        "a number too long",
-        "an error as text",
-        "an error as object",
-    ],
-)
-async def test_a_body_that_is_no_answer(body: bytes, expected: type[LLMError]) -> None:
-    """A body without its end marker, of broken JSON, or with an error in it is an error of its own class."""
-    with pytest.raises(expected):
-        await events_of_body(body)
+async def test_a_whole_answer_in_the_place_of_a_stream() -> None:
+    """A client that gives a whole answer although a stream was asked for is understood."""
+    whole = {"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}
+
+    async def create(**_: Any) -> Any:
+        return whole
+
+    client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+    async with MiniAgents():
+        (message,) = await openai_agent.inquire("hi", async_client=client, stream=True)
+    assert message.text == "hello"

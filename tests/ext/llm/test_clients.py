@@ -1,4 +1,4 @@
-"""One client for each event loop and configuration, closed with the context; keys, packages, and a third provider."""
+"""One client for each outermost context and configuration, closed with it; keys, packages, and a third provider."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ import pytest
 
 from miniagents import InteractionContext, MiniAgents, miniagent
 from miniagents.ext.llm.anthropic import anthropic_agent
-from miniagents.ext.llm.errors import LLMConnectionError, LLMError, MissingExtraError, MissingKeyError
+from miniagents.ext.llm.errors import LLMError, MissingExtraError, MissingKeyError
 from miniagents.ext.llm.llm_common import AnswerEvent, ClientOptions, LLMProvider, Prompt, reply_with_llm
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
@@ -228,16 +228,6 @@ async def test_a_compatible_server_gets_the_key_that_is_meant_for_it() -> None:
     assert server.requests[0].headers["authorization"] == "Bearer theirs"
 
 
-async def test_a_server_that_is_not_there() -> None:
-    """Nobody at the other end is a connection error."""
-    async with LLMServer() as server:
-        base_url = f"{server.url}/v1"
-    async with MiniAgents():
-        replies = openai_compatible_agent.inquire("hi", base_url=base_url, model="llama", max_retries=0)
-        with pytest.raises(LLMConnectionError):
-            await replies
-
-
 @pytest.mark.parametrize(
     ("agent", "package", "extra"),
     [
@@ -295,10 +285,6 @@ async def parrot_agent(ctx: InteractionContext, **parameters: Any) -> None:
         ctx,
         ParrotProvider(),
         model="grey",
-        stream=None,
-        system=None,
-        async_client=None,
-        options=ClientOptions(),
         parameters=parameters,
     )
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniagents.ext.llm._sdk import never_silent
-from miniagents.ext.llm._wire import SurrogateFilter, data_lines, figures, valid_text
+from miniagents.ext.llm._body import event_data, never_silent
+from miniagents.ext.llm._wire import SurrogateFilter, figures, text_of, valid_text
 from miniagents.testing import run_virtual
 
 ANY_TEXT = st.text(st.characters(), max_size=20) | st.text(st.sampled_from("a\ud83d\ude00\udc00\ud800é"), max_size=20)
@@ -38,9 +38,9 @@ async def stream_of(items: Iterable[Any]) -> AsyncIterator[Any]:
         yield item
 
 
-def read_lines(chunks: Iterable[bytes]) -> list[bytes]:
-    async def main() -> list[bytes]:
-        return [line async for line in data_lines(stream_of(chunks))]
+def read_events(chunks: Iterable[bytes]) -> list[tuple[bytes, bool]]:
+    async def main() -> list[tuple[bytes, bool]]:
+        return [event async for event in event_data(stream_of(chunks))]
 
     return run_virtual(main)
 
@@ -48,24 +48,43 @@ def read_lines(chunks: Iterable[bytes]) -> list[bytes]:
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n "), min_size=1, max_size=10)
 
 
-@given(st.lists(st.tuples(LINE, st.sampled_from(["\n", "\r\n", "\r"]))), st.data())
-def test_lines_do_not_depend_on_how_the_body_is_cut(lines: list[tuple[str, str]], data: st.DataObject) -> None:
-    """All that stands behind `data:` comes out, for every line end and every cut of the bytes, and comments do not."""
-    body = "".join(f": note{end}data: {line}{end}{end}" for line, end in lines).encode()
+@given(st.lists(st.tuples(st.lists(LINE, min_size=1), st.sampled_from(["\n", "\r\n", "\r"]))), st.data())
+def test_events_do_not_depend_on_how_the_body_is_cut(events: list[tuple[list[str], str]], data: st.DataObject) -> None:
+    """The lines behind `data:` of an event come out together, for every line end and cut, and comments do not."""
+    body = "".join(
+        f": note{end}event: x{end}" + "".join(f"data: {line}{end}" for line in lines) + end for lines, end in events
+    ).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
     chunks = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-    assert read_lines(chunks) == [line.encode() for line, _ in lines]
+    assert read_events(chunks) == [("\n".join(lines).encode(), True) for lines, _ in events]
 
 
 def test_characters_that_end_lines_elsewhere_do_not_end_them_here() -> None:
     """U+2028 and its like, which JSON may contain, stay in their line."""
     line = "\u2028\u2029\x85\x0b\x0c\x1c x"
-    assert read_lines([f"data: {line}\n\n".encode()]) == [line.encode()]
+    assert read_events([f"data: {line}\n\n".encode()]) == [(line.encode(), True)]
 
 
-def test_a_line_that_was_not_ended_is_left_out() -> None:
-    """Half a line is not taken for a whole one."""
-    assert read_lines([b"data: 1\n\nda", b"ta: 2"]) == [b"1"]
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_an_event_that_was_not_ended_counts(end: bytes) -> None:
+    """The last event comes out without the empty line that should follow it, and says that it was not ended."""
+    assert read_events([b"data: 1\n\nda", b"ta: 2" + end]) == [(b"1", True), (b"2", False)]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text", "text"),
+        ([{"type": "text", "text": "a"}, {"type": "thinking", "text": "hm"}, {"text": "b"}, "c", 5, None], "abc"),
+        ([{"type": "text", "text": 5}], ""),
+        (None, ""),
+        ({"text": "x"}, ""),
+    ],
+    ids=repr,
+)
+def test_content_is_a_text_or_a_list_of_parts(content: object, expected: str) -> None:
+    """The text of a list of parts is that of its parts of type text; what is of another shape has none."""
+    assert text_of(content) == expected
 
 
 def test_figures_that_json_does_not_have_are_left_out() -> None:
@@ -88,7 +107,7 @@ def test_each_event_has_the_whole_time() -> None:
         start = clock()
 
         async def read() -> None:
-            async for _ in never_silent(10.0, events()):
+            async for _ in never_silent(10.0, events(), "the model"):
                 times.append(clock() - start)
 
         with pytest.raises(TimeoutError):

@@ -1,15 +1,13 @@
-"""What is done with every SDK: loading it, keeping one client, closing streams, naming errors."""
+"""The errors of every SDK, and of the HTTP client below it, as errors of ours."""
 
-import asyncio
-import importlib
-import inspect
 import json
 import math
+import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from miniagents.ext.llm._wire import as_dict, field, text_field
 from miniagents.ext.llm.errors import (
@@ -20,91 +18,12 @@ from miniagents.ext.llm.errors import (
     LLMRequestError,
     LLMStatusError,
     LLMTimeoutError,
-    MissingExtraError,
 )
-from miniagents.promising import PromisingContext
-
-T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
-    """How a client is made. What is `None` is left to the SDK, which looks into its environment variables."""
-
-    api_key: str | None = None
-    base_url: str | None = None
-    max_retries: int | None = None
-
-    def given(self) -> dict[str, Any]:
-        """The options that are not left to the SDK, as keyword arguments."""
-        options = {"api_key": self.api_key, "base_url": self.base_url, "max_retries": self.max_retries}
-        return {name: value for name, value in options.items() if value is not None}
-
-
-class ClientKeeper:
-    """Makes a client when it is first wanted, in a thread, because importing an SDK takes seconds."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._client: Any = None
-        self._lock = asyncio.Lock()
-
-    async def get(self) -> Any:
-        """The client, the same one each time."""
-        async with self._lock:
-            if self._client is None:
-                self._client = await asyncio.to_thread(self._make)
-        return self._client
-
-    async def close(self) -> None:
-        """Close the client, if there is one."""
-        if self._client is not None:
-            await self._client.close()
-
-
-async def shared_client(key: object, make: Callable[[], Any]) -> Any:
-    """The one client for `key` in the running event loop, closed when the outermost context ends."""
-
-    def make_keeper() -> tuple[ClientKeeper, Callable[[], Awaitable[object]]]:
-        keeper = ClientKeeper(make)
-        return keeper, keeper.close
-
-    return await PromisingContext.get_current().resource(key, make_keeper).get()
-
-
-def load(package: str, extra: str) -> Any:
-    """The SDK. Blocks for seconds when it is loaded for the first time. Raises `MissingExtraError`."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise MissingExtraError(package, extra) from error
-
-
-def close_with(opened: AsyncExitStack, stream: Any) -> None:
-    """Close `stream` when `opened` is left. SDK streams have `close`, generators `aclose`, fakes maybe none."""
-    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
-
-    async def close_stream() -> None:
-        closed = close() if close is not None else None
-        if inspect.isawaitable(closed):
-            await closed
-
-    opened.push_async_callback(close_stream)
-
-
-async def never_silent(seconds: float | None, events: AsyncIterator[T]) -> AsyncIterator[T]:
-    """`events`, and a `TimeoutError` if one takes longer than `seconds` (`None`: any time) to come.
-
-    The read timeout of the SDKs does not serve: it starts anew with each byte, also with those of comments that keep
-    a dead stream open.
-    """
-    while True:
-        try:
-            async with asyncio.timeout(seconds):
-                event = await anext(events)
-        except StopAsyncIteration:
-            return
-        yield event
+def without_secrets(url: object) -> str:
+    """`url` without what may be a secret in it: user, password, query and fragment."""
+    return re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", r"\1", re.sub(r"[?#].*", "", str(url), flags=re.DOTALL))
 
 
 @contextmanager
@@ -112,8 +31,8 @@ def refusals_explained(provider: str) -> Iterator[None]:
     """Turn what an SDK raises for arguments that it does not take, before it sends anything, into errors of ours."""
     try:
         yield
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise  # these are about the answer
+    except (LLMError, json.JSONDecodeError, UnicodeDecodeError):
+        raise  # ours, or about the answer
     except TypeError as error:
         raise LLMParameterError(
             f"The SDK of {provider} refuses an argument: {error}. A parameter of the API that the SDK does not know "
@@ -139,19 +58,30 @@ class SDKErrors:
         """All errors that `explain` can explain."""
         return (
             *(ConnectionError, TimeoutError, json.JSONDecodeError, UnicodeDecodeError),
-            *_classes("httpx2", "RequestError"),
-            *_classes(self.package, self.base),
+            *classes_named("httpx2", "RequestError", "InvalidURL"),
+            *self._named(self.base),
         )
 
-    def explain(self, error: Exception) -> LLMError:
-        """The error of ours for one of theirs."""
-        what = f"{type(error).__name__}: {error}".removesuffix(": ")
-        if isinstance(error, (TimeoutError, *self._named("APITimeoutError"), *_classes("httpx2", "TimeoutException"))):
-            return LLMTimeoutError(f"{self.provider} was silent for longer than `max_silence` allows ({what}).")
-        if isinstance(
-            error, (ConnectionError, *self._named("APIConnectionError"), *_classes("httpx2", "RequestError"))
-        ):
-            return LLMConnectionError(f"The connection to {self.provider} failed ({what}).")
+    def explain(self, error: Exception, url: str) -> LLMError:
+        """The error of ours for one of theirs; `url` is where the provider is, if that is known."""
+        what = _text_of(error)
+        where = f"{self.provider} at {url}" if url else self.provider
+        timeouts: tuple[type[Exception], ...] = (
+            TimeoutError,
+            *self._named("APITimeoutError"),
+            *classes_named("httpx2", "TimeoutException"),
+        )
+        breaks: tuple[type[Exception], ...] = (
+            ConnectionError,
+            *self._named("APIConnectionError"),
+            *classes_named("httpx2", "RequestError"),
+        )
+        if isinstance(error, timeouts):
+            return LLMTimeoutError(f"The request to {where} has timed out ({what}).")
+        if isinstance(error, breaks):
+            return LLMConnectionError(f"The connection to {where} failed ({_text_of(_innermost(error))}).")
+        if isinstance(error, classes_named("httpx2", "InvalidURL")):
+            return LLMRequestError(f"The base URL of {self.provider} is no URL ({what}).")
         if isinstance(error, (ValueError, *self._named("APIResponseValidationError"))):
             return LLMProtocolError(f"{self.provider} sent something that is not in its format ({what}).")
         if isinstance(error, self._named("APIError")):
@@ -159,18 +89,35 @@ class SDKErrors:
         return LLMError(f"The SDK of {self.provider} failed ({what}).")
 
     def _named(self, name: str) -> tuple[type[Exception], ...]:
-        return _classes(self.package, name)
+        return classes_named(self.package, name)
 
 
-def _classes(package: str, name: str) -> tuple[type[Exception], ...]:
-    found = getattr(sys.modules.get(package), name, None)
-    return () if found is None else (found,)
+def classes_named(package: str, *names: str) -> tuple[type[Any], ...]:
+    """The classes of these names in a package; those that it does not have, or if it is not loaded, are left out."""
+    module = sys.modules.get(package)
+    return tuple(found for name in names if (found := getattr(module, name, None)) is not None)
 
 
-def error_in_answer(body: object, provider: str) -> LLMStatusError:
+def _text_of(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What has caused `error` in the first place: the others only say that something has failed.
+
+    Also what a traceback would leave out: the HTTP client hides the operating system's reason in this way.
+    """
+    while (cause := error.__cause__ or error.__context__) is not None:
+        if not isinstance(cause, Exception) or not str(cause):
+            break
+        error = cause
+    return error
+
+
+def error_in_answer(body: object, provider: str, request_id: str = "") -> LLMStatusError:
     """The error that a provider sends in the midst of an answer; `body` is the object that describes it, or a text."""
-    message = text_field(body, "message") or str(body)
-    return _status_error(provider, message, error_type=_type_of(body))
+    message = text_field(body, "message") or text_field(body, "detail") or str(body)
+    return _status_error(provider, message, error_type=_type_of(body), request_id=request_id or None)
 
 
 def _of_api_error(error: Exception, provider: str) -> LLMStatusError:

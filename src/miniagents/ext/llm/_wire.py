@@ -6,14 +6,11 @@ fields may be absent, null, or of another type than the API says.
 
 import codecs
 import math
-import re
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel
-
-_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
 def field(value: object, name: str) -> Any:
@@ -27,10 +24,36 @@ def text_field(value: object, name: str) -> str:
     return text if isinstance(text, str) else ""
 
 
+def text_of(content: object) -> str:
+    """The text of what should be a text or a list of parts, of which those of type `text`, or of no type, count."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "".join(
+        part if isinstance(part, str) else text_field(part, "text")
+        for part in content
+        if field(part, "type") in (None, "text")
+    )
+
+
 def list_field(value: object, name: str) -> list[Any]:
     """A field that should be a list; empty if it is not."""
     items = field(value, name)
     return items if isinstance(items, list) else []
+
+
+def error_in(part: object, expected: str) -> object:
+    """What tells of an error in a part of an answer; `None` if nothing does.
+
+    Besides the `error` of the APIs there are servers and proxies that say `detail` or `message`, in the place of the
+    field that is `expected`.
+    """
+    error = field(part, "error")
+    if (isinstance(error, str) and error) or as_dict(error):
+        return error
+    is_other = field(part, expected) is None and (text_field(part, "message") or text_field(part, "detail"))
+    return part if is_other else None
 
 
 def as_dict(value: object) -> dict[str, Any]:
@@ -88,18 +111,3 @@ def valid_text(text: str) -> str:
 def texts(**fields: str) -> dict[str, str]:
     """`fields` as metadata: the texts that are not empty, made valid."""
     return {name: valid_text(text) for name, text in fields.items() if text}
-
-
-async def data_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """What stands behind `data:` in the lines of a stream of server-sent events, of which each has one such line.
-
-    Lines end in LF, CR or CRLF only: the line iterators of HTTP clients also split at characters that JSON may contain,
-    such as U+2028. Comments, other fields and empty data are left out, and so is a last line that was not ended.
-    """
-    # A CRLF that is cut in two looks like two ends of lines, with an empty line between them that says nothing.
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = _LINE_END.split(rest + chunk)
-        for line in lines:
-            if line.startswith(b"data:") and (data := line[5:].strip(b" ")):
-                yield data

@@ -1,14 +1,16 @@
 """`anthropic_agent`: models of Anthropic, through the official SDK. `pip install "miniagents[anthropic]"`."""
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
 from miniagents.agents import InteractionContext, miniagent
-from miniagents.ext.llm._sdk import close_with, error_in_answer
-from miniagents.ext.llm._wire import field, figures, list_field, text_field, texts, valid_text
-from miniagents.ext.llm.errors import LLMTruncatedError, MissingKeyError
+from miniagents.ext.llm._body import AnswerParts, parts_of
+from miniagents.ext.llm._client import base_url_of
+from miniagents.ext.llm._sdk import error_in_answer
+from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, texts, valid_text
+from miniagents.ext.llm.errors import MissingKeyError
 from miniagents.ext.llm.llm_common import (
     DEFAULT_MAX_SILENCE,
     AnswerEvent,
@@ -75,16 +77,24 @@ class AnthropicProvider(LLMProvider):
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `messages.create`."""
         answer = await client.messages.create(**request)
-        if not request["stream"]:
-            return self._read(_as_events(answer))
-        close_with(opened, answer)
-        return self._read(answer)
+        return self._read(
+            await parts_of(
+                answer,
+                opened,
+                stream=request["stream"],
+                provider=self.name,
+                package=self.package,
+                url=base_url_of(client),
+            )
+        )
 
-    async def _read(self, events: AsyncIterable[Any]) -> AsyncIterator[AnswerEvent]:
+    async def _read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
+        """The events of a stream, or of a whole message, which is read as a stream."""
         usage: dict[str, Any] = {}
         tool_calls: dict[str, dict[str, str]] = {}
-        is_complete = False
-        async for event in events:
+        async for event in answer if answer.is_stream else _as_events(answer):
+            if (error := error_in(event, "type")) is not None:
+                raise error_in_answer(error, self.name, text_field(event, "request_id"))
             kind = field(event, "type")
             if kind == "content_block_delta":
                 delta = field(event, "delta")
@@ -105,13 +115,10 @@ class AnthropicProvider(LLMProvider):
             elif kind == "message_delta":
                 usage.update(figures(field(event, "usage")))
                 stop_reason = text_field(field(event, "delta"), "stop_reason")
+                answer.finish_reason = stop_reason or answer.finish_reason
                 yield texts(finish_reason=_FINISH_REASONS.get(stop_reason, stop_reason), stop_reason=stop_reason)
             elif kind == "message_stop":
-                is_complete = True
-            elif kind == "error":
-                raise error_in_answer(field(event, "error"), self.name)
-        if not is_complete:
-            raise LLMTruncatedError(f"The answer of {self.name} broke off: it ended without its end marker.")
+                answer.is_over = True
         if usage:
             yield {"usage": usage}
         if tool_calls:
@@ -128,16 +135,18 @@ def _tool_call(block: object) -> dict[str, str]:
     }
 
 
-async def _as_events(message: object) -> AsyncIterator[object]:
+async def _as_events(answer: AnswerParts) -> AsyncIterator[Any]:
     """A whole message as the events of a stream."""
-    if field(message, "type") == "error":
-        yield message
-    yield {"type": "message_start", "message": message}
-    for index, block in enumerate(list_field(message, "content")):
-        yield {"type": "content_block_start", "index": index, "content_block": block}
-    delta = {"stop_reason": field(message, "stop_reason")}
-    yield {"type": "message_delta", "delta": delta, "usage": field(message, "usage")}
-    yield {"type": "message_stop"}
+    async for message in answer:
+        if (error := error_in(message, "content")) is not None:
+            yield {"error": error, "request_id": field(message, "request_id")}
+        content = field(message, "content")
+        yield {"type": "message_start", "message": message}
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else list_field(message, "content")
+        for index, block in enumerate(blocks):
+            yield {"type": "content_block_start", "index": index, "content_block": block}
+        delta = {"stop_reason": field(message, "stop_reason")}
+        yield {"type": "message_delta", "delta": delta, "usage": field(message, "usage")}
 
 
 @miniagent
@@ -157,27 +166,19 @@ async def anthropic_agent(
 ) -> None:
     """A model of Anthropic. Replies with one message, which streams.
 
-    - `model`: by default that of the environment variable `ANTHROPIC_MODEL`, else `DEFAULT_MODEL`.
-    - `stream`: whether the tokens come while they are made; by default what `stream_llm_tokens_by_default` of the
-      `MiniAgents` context says.
-    - `system`: the system prompt. Messages with the role `system` are added to it.
-    - `api_key`, `base_url`, `max_retries`: of the client; by default what the SDK finds (`ANTHROPIC_API_KEY`,
-      `ANTHROPIC_BASE_URL`). There is one client for each event loop and choice of these; it is closed with the context.
-    - `async_client`: a client of your own, which stays open.
-    - `max_silence`: seconds that may pass without any word from the model; `None` for no limit.
-    - all others: parameters of `messages.create`, by their own names. `max_tokens` is `DEFAULT_MAX_TOKENS` if not
-      given. `temperature`, `top_p` and `top_k`, which the SDK no longer knows, still reach the API.
+    The arguments, the reply and the errors are those of `openai_agent`, but:
 
-    Messages without a visible character are left out, because the API refuses them. `reply_with_llm` tells what is in
-    the reply (here also `stop_reason`, in Anthropic's words), and `miniagents.ext.llm.errors` what can be raised where
-    it is read. Leaving the context by an error or a cancellation closes the connection.
+    - `model` is by default that of the environment variable `ANTHROPIC_MODEL`, else `DEFAULT_MODEL`; the SDK finds
+      `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`.
+    - All other arguments are parameters of `messages.create`, by their own names. `max_tokens` is `DEFAULT_MAX_TOKENS`
+      if not given. `temperature`, `top_p` and `top_k`, which the SDK no longer knows, still reach the API.
+    - Messages without a visible character are left out, because the API refuses them.
+    - The reply has also `stop_reason`, the finish reason in Anthropic's words.
 
     >>> from miniagents import MiniAgents
     >>> async def main():
     ...     async with MiniAgents():
-    ...         async for reply in anthropic_agent.inquire("Hello!", system="Be brief.", temperature=0):
-    ...             async for token in reply:
-    ...                 print(token, end="")
+    ...         print(*await anthropic_agent.inquire("Hello!", system="Be brief.", temperature=0))
     """
     reply_with_llm(
         ctx,
@@ -186,7 +187,9 @@ async def anthropic_agent(
         stream=stream,
         system=system,
         async_client=async_client,
-        options=ClientOptions(api_key or None, base_url or None, max_retries),
+        api_key=api_key,
+        base_url=base_url,
+        max_retries=max_retries,
         max_silence=max_silence,
         parameters=parameters,
     )

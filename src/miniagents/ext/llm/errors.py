@@ -3,7 +3,7 @@
 ```
 LLMError                                   the base; `partial_text` is what was streamed before
 ├── LLMConnectionError (ConnectionError)   the server cannot be reached, or the connection broke
-├── LLMTruncatedError (ConnectionError)    the answer ended in good order, but without its end marker
+├── LLMTruncatedError (ConnectionError)    the answer ended in good order, but a part of it is missing
 ├── LLMTimeoutError (TimeoutError)         the model was silent for too long
 ├── LLMStatusError (RuntimeError)          the provider answered with an error, at once or in mid-answer
 ├── LLMProtocolError (ValueError)          what arrived is not what the API promises
@@ -35,14 +35,14 @@ class LLMConnectionError(LLMError, ConnectionError):
 
 
 class LLMTruncatedError(LLMError, ConnectionError):
-    """The answer ended in good order as far as the network goes, but without its end marker: a part of it is missing.
+    """The connection ended in good order, but the answer had neither an end marker nor a finish reason.
 
     Not an `EOFError`, which elsewhere in this library means that a user has ended a dialog.
     """
 
 
 class LLMTimeoutError(LLMError, TimeoutError):
-    """The model was silent for longer than `max_silence` allows."""
+    """The model was silent for longer than `max_silence` allows, or the client gave up for a reason of its own."""
 
 
 class LLMStatusError(LLMError, RuntimeError):

@@ -4,6 +4,7 @@ A provider is a subclass of `LLMProvider`, and an agent that calls `reply_with_l
 `openai_compatible.py` shows.
 """
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
@@ -12,16 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from miniagents.agents import InteractionContext
-from miniagents.ext.llm._sdk import (
-    ClientOptions,
-    SDKErrors,
-    load,
-    never_silent,
-    refusals_explained,
-    shared_client,
-)
+from miniagents.ext.llm._body import never_silent
+from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
+from miniagents.ext.llm._sdk import SDKErrors, refusals_explained
 from miniagents.ext.llm._wire import SurrogateFilter, valid_text
-from miniagents.ext.llm.errors import LLMEmptyCompletionError, LLMError, LLMRequestError
+from miniagents.ext.llm.errors import LLMEmptyCompletionError, LLMError, LLMParameterError, LLMRequestError
 from miniagents.messages import Message
 from miniagents.promising.context import current_context
 
@@ -144,29 +140,25 @@ class LLMProvider(ABC):
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """Send the request and give the answer, which may still be growing.
 
-        What has to be closed afterwards is left to `opened`. The events end only if the answer is complete: without its
-        end marker they raise `LLMTruncatedError`. The client may be a fake or a wrapper of the caller's, so nothing but
-        the plain API function is called.
+        What has to be closed afterwards is left to `opened`. The events end only if the answer is complete: one that
+        broke off raises `LLMTruncatedError`. The client may be a fake or a wrapper of the caller's, so nothing but the
+        plain API function is called.
         """
-
-    async def open_own(
-        self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack
-    ) -> AsyncIterator[AnswerEvent]:
-        """The same for a client that `make_client` has made, if there is a better way with it."""
-        return await self.open(client, request, opened)
 
 
 def reply_with_llm(
     ctx: InteractionContext,
     provider: LLMProvider,
     *,
-    model: str | None,
-    stream: bool | None,
-    system: str | Message | None,
-    async_client: Any,
-    options: ClientOptions,
-    parameters: Mapping[str, Any],
+    model: str | None = None,
+    stream: bool | None = None,
+    system: str | Message | None = None,
+    async_client: Any = None,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
+    parameters: Mapping[str, Any],
 ) -> None:
     """Reply with the answer of a model to what the agent was sent. Never waits: the reply is there before its text.
 
@@ -175,23 +167,36 @@ def reply_with_llm(
     (`input_tokens`, `output_tokens` and the provider's own figures), `response_id`, `response_model` and `tool_calls`
     (each with `id`, `name` and `arguments`, a JSON text). What goes wrong is an `LLMError` at its place among the
     tokens. An error in the input is raised as it is, and then nothing is sent.
+
+    `openai_agent` tells what the arguments are; an argument that cannot be right is a `TypeError` or a `ValueError` at
+    once.
     """
     if system is not None and not isinstance(system, (str, Message)):
         raise TypeError(f"`system` is a text or a message, not {type(system).__name__}.")
+    if max_silence is not None:
+        _check_silence(max_silence)
     if model is None and provider.model_variable is not None:
         model = os.environ.get(provider.model_variable) or provider.default_model
     if stream is None:
         stream = getattr(current_context(), "stream_llm_tokens_by_default", True)
     # The SDKs know it as `timeout`, which for every agent is the time that a whole call may take.
     request_timeout = {} if max_silence == DEFAULT_MAX_SILENCE else {"timeout": max_silence}
+    options = ClientOptions(api_key or None, base_url or None, max_retries)
     parameters = {"model": model, "stream": stream, **request_timeout, **parameters}
     answer = _Answer(ctx, provider, system, async_client, options, max_silence, parameters)
     ctx.reply(AssistantMessage.promise(answer.tokens, role="assistant", model=model, agent_alias=ctx.this_agent.alias))
 
 
-@dataclass(frozen=True, slots=True)
+def _check_silence(seconds: object) -> None:
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < math.inf:
+        raise LLMParameterError(
+            f"`max_silence` is a positive number of seconds, or None for no limit, not {seconds!r}."
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class _Answer:
-    """One reply of a model in the making."""
+    """One reply of a model in the making. Without a `repr`: there may be keys in the options and the parameters."""
 
     ctx: InteractionContext
     provider: LLMProvider
@@ -205,7 +210,6 @@ class _Answer:
         """The tokens of the answer; what else it tells goes into `metadata`."""
         # Outside the `try`: an error in the input is none of ours, also if it is one of another model.
         prompt = Prompt.of(await self.ctx.message_promises, self.system)
-        sdk_errors = SDKErrors(self.provider.name, self.provider.package, self.provider.base_error)
         said: list[str] = []
         try:
             async with AsyncExitStack() as opened, aclosing(self._events(prompt, opened)) as events:
@@ -219,32 +223,44 @@ class _Answer:
                     f"{self.provider.name} answered without a text (finish reason: {reason})."
                 )
         except LLMError as error:
-            self._complete(error, said)
+            error.partial_text = "".join(said)
+            error.add_note(f"Model: {self.parameters['model']}")
             raise
-        except sdk_errors.classes() as error:
-            raise self._complete(sdk_errors.explain(error), said) from error
 
     async def _events(self, prompt: Prompt, opened: AsyncExitStack) -> AsyncGenerator[AnswerEvent, None]:
         provider = self.provider
         request = provider.make_request(prompt, self.parameters)
         if not request["messages"]:
             raise LLMRequestError(f"{provider.name} must be sent at least one message with a text.")
-        client, open_answer = self.async_client, provider.open
-        if client is None:
-            open_answer = provider.open_own
-            client = await shared_client(
-                (provider.name, self.options),
-                lambda: provider.make_client(load(provider.package, provider.extra), self.options),
-            )
-        with refusals_explained(provider.name):
-            events = await open_answer(client, request, opened)
-        async for event in never_silent(self.max_silence, events):
-            yield event
+        sdk_errors = SDKErrors(provider.name, provider.package, provider.base_error)
+        url = ""
+        try:
+            client = await self._client()
+            url = base_url_of(client)
+            async for event in never_silent(self.max_silence, self._sent(client, request, opened), provider.name):
+                yield event
+        except LLMError:
+            raise
+        except sdk_errors.classes() as error:
+            raise sdk_errors.explain(error, url) from error
 
-    def _complete(self, error: LLMError, said: list[str]) -> LLMError:
-        error.partial_text = "".join(said)
-        error.add_note(f"Model: {self.parameters['model']}")
-        return error
+    async def _client(self) -> Any:
+        if self.async_client is not None:
+            return self.async_client
+        provider, options = self.provider, self.options
+        client = await shared_client(
+            (provider.name, options), lambda: provider.make_client(load(provider.package, provider.extra), options)
+        )
+        check_client(client, provider.name)
+        return client
+
+    async def _sent(
+        self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack
+    ) -> AsyncIterator[AnswerEvent]:
+        with refusals_explained(self.provider.name):
+            events = await self.provider.open(client, request, opened)
+        async for event in events:
+            yield event
 
 
 async def _valid_tokens(events: AsyncIterator[AnswerEvent], metadata: dict[str, Any]) -> AsyncIterator[str]:

@@ -1,25 +1,16 @@
 """`openai_agent`: models of OpenAI, through the official SDK. `pip install "miniagents[openai]"`."""
 
-import asyncio
-import json
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
 from miniagents.agents import InteractionContext, miniagent
-from miniagents.ext.llm._sdk import close_with, error_in_answer
-from miniagents.ext.llm._wire import (
-    as_dict,
-    data_lines,
-    field,
-    figures,
-    list_field,
-    text_field,
-    texts,
-    valid_text,
-)
-from miniagents.ext.llm.errors import LLMProtocolError, LLMRequestError, LLMTruncatedError, MissingKeyError
+from miniagents.ext.llm._body import AnswerParts, parts_of
+from miniagents.ext.llm._client import base_url_of
+from miniagents.ext.llm._sdk import error_in_answer
+from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, text_of, texts, valid_text
+from miniagents.ext.llm.errors import LLMRequestError, MissingKeyError
 from miniagents.ext.llm.llm_common import (
     DEFAULT_MAX_SILENCE,
     AnswerEvent,
@@ -32,10 +23,6 @@ from miniagents.messages import Message
 
 DEFAULT_MODEL: Final = "gpt-5.5"
 """The model if neither the call nor `OPENAI_MODEL` names one."""
-
-_END_MARKER: Final = b"[DONE]"
-# Seconds to wait for the end of the body after the end marker, so that the connection can be used again.
-_PATIENCE_AFTER_THE_END: Final = 0.5
 
 
 class OpenAIProvider(LLMProvider):
@@ -73,28 +60,23 @@ class OpenAIProvider(LLMProvider):
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `chat.completions.create`."""
         answer = await client.chat.completions.create(**request)
-        if not request["stream"]:
-            return self._read(_once(answer), is_stream=False)
-        close_with(opened, answer)
-        return self._read(answer, is_stream=True)
+        return self._read(
+            await parts_of(
+                answer,
+                opened,
+                stream=request["stream"],
+                provider=self.name,
+                package=self.package,
+                url=base_url_of(client),
+            )
+        )
 
-    async def open_own(
-        self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack
-    ) -> AsyncIterator[AnswerEvent]:
-        """Likewise, but streams are read from the body: the SDK makes a model of each chunk, at four times the cost."""
-        if not request["stream"]:
-            return await self.open(client, request, opened)
-        completions = client.chat.completions.with_streaming_response
-        response = await opened.enter_async_context(completions.create(**request))
-        return self._read(_parsed(response.iter_bytes(), self.name), is_stream=True)
-
-    async def _read(self, chunks: AsyncIterable[Any], *, is_stream: bool) -> AsyncIterator[AnswerEvent]:
+    async def _read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
         """The events of a stream of chunks, or of a whole completion, which is read as a stream of one."""
-        response_id = finish_reason = ""
+        response_id = ""
         tool_calls: dict[int, dict[str, str]] = {}
-        async for chunk in chunks:
-            error = field(chunk, "error")
-            if isinstance(error, str) or as_dict(error):
+        async for chunk in answer:
+            if (error := error_in(chunk, "choices")) is not None:
                 raise error_in_answer(error, self.name)
             if not response_id and (response_id := text_field(chunk, "id")):
                 yield texts(response_id=response_id, response_model=text_field(chunk, "model"))
@@ -103,22 +85,20 @@ class OpenAIProvider(LLMProvider):
             for choice in list_field(chunk, "choices"):
                 if field(choice, "index"):
                     continue  # a choice that nobody asked for
-                delta = field(choice, "delta" if is_stream else "message")
+                delta = field(choice, "delta" if answer.is_stream else "message")
                 # A refusal comes in the place of the content: it is what the model has to say.
-                if text := text_field(delta, "content") or text_field(delta, "refusal"):
+                if text := text_of(field(delta, "content")) or text_field(delta, "refusal"):
                     yield text
                 _collect_tool_calls(list_field(delta, "tool_calls"), tool_calls)
-                finish_reason = text_field(choice, "finish_reason") or finish_reason
-        if is_stream and not finish_reason:
-            raise LLMTruncatedError(f"The answer of {self.name} broke off: it ended without a finish reason.")
-        yield texts(finish_reason=finish_reason)
+                answer.finish_reason = text_field(choice, "finish_reason") or answer.finish_reason
+        yield texts(finish_reason=answer.finish_reason)
         if tool_calls:
             yield {"tool_calls": list(tool_calls.values())}
 
 
 def with_completions_loaded(client: Any) -> Any:
     """`client`, after the SDK has loaded what is behind `chat.completions`, which it does only when that is touched."""
-    _ = client.chat.completions.with_streaming_response
+    _ = client.chat.completions
     return client
 
 
@@ -137,32 +117,6 @@ def _collect_tool_calls(parts: list[Any], calls: dict[int, dict[str, str]]) -> N
         call["id"] = call["id"] or valid_text(text_field(part, "id"))
         call["name"] = call["name"] or valid_text(text_field(function, "name"))
         call["arguments"] += valid_text(text_field(function, "arguments"))
-
-
-async def _once(completion: Any) -> AsyncIterator[Any]:
-    """A whole completion as a stream."""
-    yield completion
-
-
-async def _parsed(body: AsyncIterable[bytes], provider: str) -> AsyncIterator[dict[str, Any]]:
-    """The chunks in the body of a streamed response. Raises `LLMTruncatedError` if it ends without the end marker."""
-    lines = data_lines(body)
-    async for line in lines:
-        if line == _END_MARKER:
-            break
-        try:
-            chunk = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise LLMProtocolError(f"{provider} sent a chunk that is not JSON: {error}") from error
-        if not isinstance(chunk, dict):
-            raise LLMProtocolError(f"{provider} sent a chunk that is not an object but {type(chunk).__name__}.")
-        yield chunk
-    else:
-        raise LLMTruncatedError(f"The answer of {provider} broke off: it ended without its end marker.")
-    with suppress(Exception):  # the answer is complete, whatever happens to its connection
-        async with asyncio.timeout(_PATIENCE_AFTER_THE_END):
-            async for _ in lines:
-                pass
 
 
 @miniagent
@@ -187,9 +141,11 @@ async def openai_agent(
       `MiniAgents` context says.
     - `system`: the system prompt. Messages with the role `system` are added to it.
     - `api_key`, `base_url`, `max_retries`: of the client; by default what the SDK finds (`OPENAI_API_KEY`,
-      `OPENAI_BASE_URL`). There is one client for each event loop and choice of these; it is closed with the context.
+      `OPENAI_BASE_URL`). There is one client for each outermost context and choice of these; it is closed with that
+      context.
     - `async_client`: a client of your own, which stays open.
-    - `max_silence`: seconds that may pass without any word from the model; `None` for no limit.
+    - `max_silence`: seconds that may pass without any word from the model, from the request (with all its retries) to
+      the first word and between words; an answer that is not streamed is one word. `None` for no limit.
     - all others: parameters of `chat.completions.create`, by their own names (`temperature`, `max_completion_tokens`,
       `tools`, ...).
 
@@ -210,7 +166,9 @@ async def openai_agent(
         stream=stream,
         system=system,
         async_client=async_client,
-        options=ClientOptions(api_key or None, base_url or None, max_retries),
+        api_key=api_key,
+        base_url=base_url,
+        max_retries=max_retries,
         max_silence=max_silence,
         parameters=parameters,
     )

@@ -6,11 +6,8 @@ Also the pattern for one more provider: what differs, and an agent.
 from typing import Any, ClassVar
 
 from miniagents.agents import InteractionContext, miniagent
-from miniagents.ext.llm.llm_common import (
-    DEFAULT_MAX_SILENCE,
-    ClientOptions,
-    reply_with_llm,
-)
+from miniagents.ext.llm.errors import LLMParameterError
+from miniagents.ext.llm.llm_common import DEFAULT_MAX_SILENCE, ClientOptions, reply_with_llm
 from miniagents.ext.llm.openai import OpenAIProvider, with_completions_loaded
 from miniagents.messages import Message
 
@@ -24,6 +21,10 @@ class OpenAICompatibleProvider(OpenAIProvider):
 
     def make_client(self, sdk: Any, options: ClientOptions) -> Any:
         """An `AsyncOpenAI` that tells others nothing of an account with OpenAI: neither its key nor its names."""
+        if options.base_url is None:  # the SDK would ask OpenAI
+            raise LLMParameterError(
+                "`base_url` is empty: it is where the server is, such as http://localhost:11434/v1."
+            )
         client = sdk.AsyncOpenAI(**{"api_key": "none", **options.given()})
         client.organization = client.project = None
         return with_completions_loaded(client)
@@ -51,7 +52,7 @@ async def openai_compatible_agent(
     - `model`: one that the server has.
     - `api_key`: if the server wants one; `OPENAI_API_KEY` is not sent to it.
 
-    All else is as with `openai_agent`.
+    All other arguments, the reply and the errors are those of `openai_agent`.
 
     >>> llama = openai_compatible_agent.fork(base_url="http://localhost:11434/v1", model="llama3.2")
     """
@@ -62,7 +63,9 @@ async def openai_compatible_agent(
         stream=stream,
         system=system,
         async_client=async_client,
-        options=ClientOptions(api_key or None, base_url, max_retries),
+        api_key=api_key,
+        base_url=base_url,
+        max_retries=max_retries,
         max_silence=max_silence,
         parameters=parameters,
     )

@@ -1,0 +1,237 @@
+"""From what an SDK gives for an answer to its parts: the events of a stream, or one that is whole.
+
+There is one way for our client and the caller's: of a stream that is the SDK's own, the body is read. The SDK would
+make a model of each chunk, at four times the cost, hide the end marker, and take a web page for an empty answer.
+"""
+
+import asyncio
+import inspect
+import json
+import re
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any, Final, NamedTuple, TypeVar
+
+from miniagents.ext.llm._sdk import classes_named, without_secrets
+from miniagents.ext.llm.errors import LLMProtocolError, LLMTimeoutError, LLMTruncatedError
+
+T = TypeVar("T")
+
+_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+_END_MARKER: Final = b"[DONE]"
+_END: Final = object()  # the end marker, among the parts
+_BEDROCK: Final = "application/vnd.amazon.eventstream"  # not text; the SDK's client for it has a decoder
+
+# Seconds to wait for the end of the body behind the end of the answer, so that the connection can be used again.
+_PATIENCE_AFTER_THE_END: Final = 0.5
+# Seconds to wait behind a finish reason for what may follow it: the usage, and an end marker that some never send.
+_PATIENCE_AFTER_THE_REASON: Final = 2.0
+
+
+class AnswerParts:
+    """The parts of an answer, up to its end.
+
+    A stream has ended when its end marker has come, or a finish reason: many servers and proxies leave out one of them.
+    With neither, reading it raises `LLMTruncatedError`. Behind a finish reason, what happens to the connection does not
+    matter any more. Whoever reads the parts says what is in them, in `finish_reason` and `is_over`.
+
+    Of a stream that is not the SDK's own (a fake, or a wrapper around it) only the parts can be seen and not the end
+    marker `[DONE]`, so without a finish reason it is truncated.
+    """
+
+    def __init__(
+        self, parts: AsyncIterator[Any], opened: AsyncExitStack, *, provider: str, is_stream: bool = True
+    ) -> None:
+        self._parts = parts
+        self._opened = opened
+        self._provider = provider
+        self.is_stream = is_stream
+        """Whether the parts are those of a stream; else there is one, the whole answer."""
+        self.finish_reason = ""
+        """Why the answer has ended, once a part has told."""
+        self.is_over = False
+        """Whether the end marker has come."""
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async for part in self._all():
+            if part is _END:
+                self.is_over = True
+            else:
+                yield part
+            if self.is_over:
+                self._opened.push_async_exit(self._drain)
+                return
+        if self.is_stream and not self.finish_reason:
+            raise LLMTruncatedError(
+                f"The answer of {self._provider} broke off: it ended without an end marker and without a finish reason."
+            )
+
+    async def _all(self) -> AsyncIterator[Any]:
+        async for part in self._parts:
+            yield part
+            if self.finish_reason:
+                break
+        if self.finish_reason:
+            async for part in _rest(self._parts, _PATIENCE_AFTER_THE_REASON):
+                yield part
+
+    async def _drain(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            async for _part in _rest(self._parts, _PATIENCE_AFTER_THE_END):
+                pass
+
+
+async def parts_of(
+    answer: Any, opened: AsyncExitStack, *, stream: bool, provider: str, package: str, url: str
+) -> AnswerParts:
+    """The parts of what the SDK `package` has given for an answer, which `opened` closes.
+
+    `stream` is what was asked for. What has come is said by the content type: some servers know no streams, and errors
+    come whole, also with status 200. Raises `LLMProtocolError` for what is no answer at all, such as a web page.
+    """
+    if not stream or not hasattr(answer, "__aiter__"):
+        if answer is None or isinstance(answer, (str, bytes, int, float, list)):
+            raise LLMProtocolError(f"{provider} sent no answer of its API from {url or 'its server'}: {_start(answer)}")
+        return AnswerParts(_once(answer), opened, provider=provider, is_stream=False)
+    _close_with(opened, answer)
+    # Only exactly its own: a subclass or a wrapper may have its reasons to see the chunks.
+    if type(answer) not in classes_named(package, "AsyncStream"):
+        return AnswerParts(aiter(answer), opened, provider=provider)
+    response = answer.response
+    content_type = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+    if content_type in ("text/event-stream", ""):
+        return AnswerParts(_parsed(response.aiter_bytes(), provider), opened, provider=provider)
+    if content_type == "application/json" or content_type.endswith("+json"):
+        whole = _object(await response.aread(), provider)
+        return AnswerParts(_once(whole), opened, provider=provider, is_stream=False)
+    if content_type == _BEDROCK:
+        return AnswerParts(aiter(answer), opened, provider=provider)
+    raise LLMProtocolError(
+        f"{provider} sent {content_type} instead of an answer, from {without_secrets(response.url)}. "
+        "Is `base_url` right?"
+    )
+
+
+async def never_silent(seconds: float | None, events: AsyncIterator[T], provider: str) -> AsyncIterator[T]:
+    """`events`, and an `LLMTimeoutError` if one takes longer than `seconds` (`None`: any time) to come.
+
+    The read timeout of the SDKs does not serve: it starts anew with each attempt, and with each byte, also with those
+    of comments that keep a dead stream open.
+    """
+    while True:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                event = await anext(events)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise LLMTimeoutError(f"{provider} was silent for longer than `max_silence` ({seconds:g} s).") from error
+        yield event
+
+
+class EventData(NamedTuple):
+    """What stands behind `data:` in a server-sent event."""
+
+    data: bytes
+    is_whole: bool
+    """Whether the event was ended; if not, it is the last one, and a part of it may be missing."""
+
+
+async def event_data(body: AsyncIterable[bytes]) -> AsyncIterator[EventData]:
+    """The data of the server-sent events in `body`, several lines of one event joined; without empty ones."""
+    data: list[bytes] = []
+    async for line in _lines(body):
+        if line.startswith(b"data:"):
+            data.append(line[5:].strip(b" "))
+        elif not line and data:
+            if joined := b"\n".join(data).strip(b" \n"):
+                yield EventData(joined, True)
+            data.clear()
+    if joined := b"\n".join(data).strip(b" \n"):
+        yield EventData(joined, False)
+
+
+async def _lines(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The lines of `body`, without their ends, and what is behind the last end, if there is something.
+
+    Lines end in LF, CR or CRLF only: the line iterators of HTTP clients also split at characters that JSON may contain,
+    such as U+2028.
+    """
+    rest = b""
+    ended_in_cr = False
+    async for chunk in body:
+        if not chunk:
+            continue
+        if ended_in_cr:
+            chunk = chunk.removeprefix(b"\n")  # the other half of a CRLF that was cut in two
+        ended_in_cr = chunk.endswith(b"\r")
+        *lines, rest = _LINE_END.split(rest + chunk)
+        for line in lines:
+            yield line
+    if rest:
+        yield rest
+
+
+async def _parsed(body: AsyncIterable[bytes], provider: str) -> AsyncIterator[Any]:
+    """The objects in a stream of events, and `_END` for its end marker, behind which nothing counts."""
+    events = event_data(body)
+    async for data, is_whole in events:
+        if data.startswith(_END_MARKER):
+            yield _END
+            async for _ in events:
+                pass
+            return
+        try:
+            part = _object(data, provider)
+        except LLMProtocolError:
+            if is_whole:
+                raise
+            return  # torn: the connection has ended inside an event
+        yield part
+
+
+def _object(data: bytes, provider: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise LLMProtocolError(f"{provider} sent something that is not JSON ({error}): {_start(data)}") from error
+    if not isinstance(value, dict):
+        raise LLMProtocolError(f"{provider} sent something that is not an object: {_start(data)}")
+    return value
+
+
+def _start(answer: object) -> str:
+    """The beginning of what came in the place of an answer, for an error."""
+    return repr(answer[:80]) if isinstance(answer, (str, bytes)) else repr(answer)[:80]
+
+
+async def _once(answer: Any) -> AsyncIterator[Any]:
+    """A whole answer as a stream."""
+    yield answer
+
+
+async def _rest(parts: AsyncIterator[T], seconds: float) -> AsyncIterator[T]:
+    """What still comes within `seconds` of an answer that is complete, whatever then happens to its connection."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                part = await anext(parts)
+        except Exception:  # the end, or nothing that could be missed
+            return
+        yield part
+
+
+def _close_with(opened: AsyncExitStack, stream: Any) -> None:
+    """Close `stream` when `opened` is left. SDK streams have `close`, generators `aclose`, fakes maybe none."""
+    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+
+    async def close_stream() -> None:
+        closed = close() if close is not None else None
+        if inspect.isawaitable(closed):
+            await closed
+
+    opened.push_async_callback(close_stream)

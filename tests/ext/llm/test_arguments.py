@@ -1,0 +1,186 @@
+"""What is refused before anything is sent, and that no key or password is ever told."""
+
+import logging
+import traceback
+from typing import Any
+
+import openai
+import pytest
+
+from miniagents import MiniAgents
+from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
+from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMParameterError, LLMTimeoutError
+from miniagents.ext.llm.llm_common import ClientOptions, _Answer
+from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
+from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.testing.llm_server import Fault, FaultKind, LLMServer
+
+SECRET = "canary-in-a-coal-mine"
+
+
+async def error_of(agent: Any, **arguments: Any) -> LLMError:
+    async with MiniAgents():
+        with pytest.raises(LLMError) as caught:
+            await agent.inquire("hi", **arguments)
+    return caught.value
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "5", [1]], ids=repr)
+async def test_a_silence_that_is_no_time_is_refused(way, value: Any) -> None:
+    """`max_silence` is a positive number or `None`; anything else is an error that says so, and nothing is sent."""
+    async with LLMServer() as server:
+        error = await error_of(way.agent(server), max_silence=value)
+        assert type(error) is LLMParameterError
+        assert "`max_silence` is a positive number" in str(error)
+        assert repr(value) in str(error)
+        assert server.requests == []
+
+
+async def test_silence_may_be_without_limit(way) -> None:
+    """`None` is no limit."""
+    async with LLMServer() as server, MiniAgents():
+        assert len(await way.agent(server).inquire("hi", max_silence=None)) == 1
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "2"], ids=repr)
+async def test_retries_that_are_no_number_are_refused(way, value: Any) -> None:
+    """`max_retries` is a whole number from 0."""
+    async with LLMServer() as server:
+        error = await error_of(way.agent(server), max_retries=value)
+        assert type(error) is LLMParameterError
+        assert f"`max_retries` is a whole number from 0, or None for the default, not {value!r}" in str(error)
+        assert server.requests == []
+
+
+BAD_URLS = pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000/v1", "localhost:8000", "ftp://127.0.0.1/", "http://", "http://[::1", "http://h:x/"]
+)
+
+
+@BAD_URLS
+@pytest.mark.parametrize("agent", [openai_agent, anthropic_agent, openai_compatible_agent.fork(model="m")])
+async def test_an_address_that_is_none_is_refused(agent, url: str) -> None:
+    """A `base_url` without `http://` or `https://`, or without a host, is refused before anything is sent."""
+    error = await error_of(agent, base_url=url, api_key="key")
+    assert type(error) is LLMParameterError
+    assert "`base_url` must begin with http:// or https://" in str(error)
+    assert url in str(error)
+
+
+@BAD_URLS
+@pytest.mark.parametrize("agent", [openai_agent, anthropic_agent])
+async def test_an_address_of_the_environment_that_is_none_is_refused(
+    agent, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Likewise if the SDK has found it."""
+    monkeypatch.setenv("OPENAI_BASE_URL" if agent is openai_agent else "ANTHROPIC_BASE_URL", url)
+    error = await error_of(agent, api_key="key")
+    assert not isinstance(error, LLMConnectionError)
+    assert isinstance(error, ValueError)
+    assert "base_url" in str(error) or "base URL" in str(error)
+
+
+@pytest.mark.parametrize("url", ["", None])
+async def test_a_compatible_server_without_an_address_is_not_openai(url: str | None) -> None:
+    """An address that is empty, for example because a variable is not set, never leads to OpenAI."""
+    error = await error_of(openai_compatible_agent, model="m", base_url=url)
+    assert type(error) is LLMParameterError
+    assert "`base_url` is empty" in str(error)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("host", ["127.0.0.1", "user:password@127.0.0.1"])
+async def test_a_server_that_is_not_there(host: str, stream: bool) -> None:
+    """Nobody at the other end is a connection error that says where, without the password, and why."""
+    async with LLMServer() as server:
+        base_url = f"{server.url}/v1"
+    agent = openai_compatible_agent.fork(base_url=base_url.replace("127.0.0.1", host), model="llama", max_retries=0)
+    error = await error_of(agent, stream=stream)
+    assert type(error) is LLMConnectionError
+    assert base_url in str(error)
+    assert "ConnectionRefusedError" in str(error)
+    assert "password" not in str(error)
+
+
+async def test_silence_counts_from_the_request_over_all_retries() -> None:
+    """Retries do not add to the time that a model may be silent."""
+    fault = Fault("status", status=503, retry_after=30)
+    async with LLMServer(fault=fault) as server:
+        error = await error_of(openai_agent, base_url=f"{server.url}/v1", api_key="key", max_retries=5, max_silence=0.2)
+        assert type(error) is LLMTimeoutError
+        assert "`max_silence` (0.2 s)" in str(error)
+        assert len(server.requests) == 1
+
+
+async def test_a_time_limit_of_the_client_is_not_ours() -> None:
+    """When the caller's client gives up by itself, the error does not blame `max_silence`."""
+    async with (
+        LLMServer(fault="hang_before_headers") as server,
+        openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="key", max_retries=0, timeout=0.05) as client,
+    ):
+        error = await error_of(openai_agent, async_client=client)
+    assert type(error) is LLMTimeoutError
+    assert "max_silence" not in str(error)
+    assert "timed out" in str(error)
+
+
+def everything_told(error: BaseException | None) -> str:
+    """Text, `repr`, notes and traceback of an error and of all that has caused it, as far as tracebacks tell."""
+    told = []
+    while error is not None:
+        told += [str(error), repr(error), *getattr(error, "__notes__", ())]
+        told.append("".join(traceback.format_exception(error)))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n".join(told)
+
+
+FAULTS: tuple[FaultKind, ...] = (
+    *("status", "close_before_headers", "hang_before_headers", "cut", "reset", "clean_eof"),
+    *("silence", "error_event", "malformed_json", "no_content"),
+)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("agent", [openai_agent, anthropic_agent])
+async def test_no_fault_tells_a_key(agent, kind: FaultKind, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither key nor password is in an error, its notes, causes or traceback, or in what is logged."""
+    caplog.set_level(logging.DEBUG, logger="miniagents")
+    async with LLMServer(fault=kind) as server:
+        url = server.url.replace("//", f"//user:{SECRET}@") + ("" if agent is anthropic_agent else "/v1")
+        arguments = {"api_key": SECRET, "base_url": url, "max_retries": 0, "stream": stream, "max_silence": 0.2}
+        error = await error_of(agent, **arguments)
+    assert SECRET not in everything_told(error)
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("end", ["\n", " ", "\u00e9", "\x7f"], ids=repr)
+@pytest.mark.parametrize("agent", [openai_agent, anthropic_agent])
+@pytest.mark.parametrize("source", ["argument", "environment"])
+async def test_a_key_that_no_header_can_carry(agent, end: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with a line end or the like is refused by name, and neither the error nor its causes tell it."""
+    arguments = {"api_key": SECRET + end} if source == "argument" else {}
+    monkeypatch.setenv("OPENAI_API_KEY" if agent is openai_agent else "ANTHROPIC_API_KEY", SECRET + end)
+    async with LLMServer() as server:
+        url = server.url if agent is anthropic_agent else f"{server.url}/v1"
+        error = await error_of(agent, base_url=url, max_retries=0, **arguments)
+        assert server.requests == []
+    assert type(error) is LLMParameterError
+    assert "key" in str(error)
+    assert SECRET not in everything_told(error)
+
+
+@pytest.mark.parametrize("provider", [OpenAIProvider, AnthropicProvider])
+def test_no_repr_tells_a_key(provider: Any) -> None:
+    """The objects that carry a key do not show it."""
+    options = ClientOptions(SECRET, f"http://user:{SECRET}@127.0.0.1", 1)
+    headers = {"extra_headers": {"Authorization": SECRET}}
+    answer = _Answer(None, provider(), None, None, options, None, headers)  # type: ignore[arg-type]
+    assert SECRET not in repr(options) + repr(answer) + repr(answer.tokens({}))
+
+
+async def test_a_bad_address_does_not_tell_its_password() -> None:
+    """The error about an address that is refused shows it without user and password."""
+    error = await error_of(openai_agent, base_url=f"user:{SECRET}@host/v1?key={SECRET}", api_key=SECRET)
+    assert "host/v1" in str(error)
+    assert SECRET not in everything_told(error)
