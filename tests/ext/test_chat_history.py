@@ -51,7 +51,9 @@ def test_of_a_message_that_breaks_off_what_was_said_is_kept(caplog: pytest.LogCa
     async def scenario() -> Any:
         history = InMemoryChatHistory()
         async with MiniAgents():
-            replies = history.logging_agent.inquire([Message.promise(breaking, role="assistant"), ValueError(), "after"])
+            replies = history.logging_agent.inquire(
+                [Message.promise(breaking, role="assistant"), ValueError(), "after"]
+            )
             with pytest.raises(ConnectionError):
                 await replies
             await replies.settled()
