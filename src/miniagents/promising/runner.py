@@ -67,7 +67,7 @@ async def _interruptible(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 @contextlib.contextmanager
 def _blocking_calls_interrupted(program: _Program) -> Iterator[None]:
-    installed = signal.getsignal(signal.SIGINT)
+    installed: Any = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not _is_of_runner(installed):
         yield  # somebody has a handler of their own, which then decides alone
         return
@@ -76,7 +76,7 @@ def _blocking_calls_interrupted(program: _Program) -> Iterator[None]:
         def interrupt(number: int, frame: FrameType | None) -> None:
             program.interrupted = True
             watcher.tell()  # the loop may have taken the wakeup descriptor for signals of its own
-            installed(number, frame)  # type: ignore[operator, misc]
+            installed(number, frame)
 
         signal.signal(signal.SIGINT, interrupt)
         try:
