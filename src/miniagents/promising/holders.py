@@ -3,11 +3,14 @@
 import asyncio
 import contextvars
 import gc
+import sys
 import types
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 _OURS: Final = "miniagents."
+# To an object in the list of holders, while it is looked at: from the list, the variable, and the argument of the call.
+_REFERENCES_HERE: Final = 3
 
 
 def variables_of(task: "asyncio.Task[Any]") -> contextvars.Context:
@@ -25,8 +28,14 @@ def timeouts_of(tasks: "Collection[asyncio.Task[Any]]") -> bool:
     # By who refers to the tasks, because not every event loop shows its timers.
     return any(
         isinstance(holder, asyncio.Timeout) or (type(holder) is dict and "_timeout_handler" in holder)
-        for holder in gc.get_referrers(*tasks)
+        for holder in _holders_of(tasks)
     )
+
+
+def _holders_of(objects: Collection[Any]) -> list[Any]:
+    holders = gc.get_referrers(*objects)
+    # Some versions of Python list the tuple of the arguments as well. Nobody but this function holds that one any more.
+    return [holder for holder in holders if type(holder) is not tuple or sys.getrefcount(holder) > _REFERENCES_HERE]
 
 
 def held_by_others(write_ends: Sequence[object], insiders: Collection[int]) -> bool:
@@ -39,7 +48,7 @@ def held_by_others(write_ends: Sequence[object], insiders: Collection[int]) -> b
     seen = {id(one) for one in write_ends}
     level = list(write_ends)
     while level:
-        holders = gc.get_referrers(*level)
+        holders = _holders_of(level)
         held = {id(one) for one in level}
         unclear = [
             holder
@@ -76,7 +85,7 @@ def _belong_to_us(registries: list[Any]) -> bool:
         return True
     owned = {
         id(inside)
-        for owner in gc.get_referrers(*registries)
+        for owner in _holders_of(registries)
         if type(owner).__module__.startswith(_OURS)
         for inside in gc.get_referents(owner)
     }
