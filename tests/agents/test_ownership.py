@@ -653,3 +653,27 @@ async def test_an_expired_deadline_is_reported_if_nobody_reads_it(caplog: pytest
         cancelled.cancel()
     assert "DeadlineExceededError" in caplog.text
     assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+def test_a_handler_that_does_not_end_does_not_hold_up_the_end_of_a_context() -> None:
+    """Handlers have what is left of the grace period when a context is left by an error; then they are cancelled."""
+
+    async def persist(promise: Any, message: Message) -> None:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            log.append("handler cancelled")
+            raise
+
+    async def scenario() -> float:
+        with pytest.raises(KeyError):
+            async with MiniAgents(on_persist_message=persist, grace_period=3):
+                _ = Message("x").as_promise
+                careful.inquire(seconds=1)
+                await asyncio.sleep(0.5)
+                raise KeyError
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == 3.5
+    assert "cleaned up" in log
+    assert "handler cancelled" in log

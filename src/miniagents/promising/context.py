@@ -187,14 +187,19 @@ class PromisingContext:
     async def _cancel_tasks(self) -> None:
         """Cancel all producers, and what they start meanwhile; then let the handlers write down what was said."""
         self._cancelling = True
+        time = asyncio.get_running_loop().time
+        began = time()
         try:
             for task in list(self._tasks):
                 self.cancel_task(task, _CONTEXT_ENDS)
             await wait_until_ended(lambda: self._tasks, self.grace_period)
             await self._observers.find_out()
+            if self._handlers:
+                left = self.grace_period and max(0, self.grace_period - (time() - began))
+                await asyncio.wait(self._handlers, timeout=left)
         finally:
             self._cancelling = False
-            for task in self._observers.tasks:
+            for task in (*self._observers.tasks, *self._handlers):
                 task.cancel(_CONTEXT_ENDS)
             await wait_until_ended(lambda: (*self._observers.tasks, *self._handlers), self.grace_period)
 
@@ -221,8 +226,7 @@ class PromisingContext:
             try:
                 _current.reset(token)
             except ValueError:
-                # Left in another task than it was entered in, as fixtures do: the variable may be a copy of that one's.
-                if _current.get() is self:
+                if _current.get() is self:  # a copy: left in another task than it was entered in, as fixtures do
                     _current.set(self.parent)
 
     def start_asap(self, awaitable: Awaitable[T]) -> "asyncio.Task[T]":
@@ -252,7 +256,7 @@ class PromisingContext:
         branch: Branch | None = None,
         on_done: "Callable[[asyncio.Task[T]], object] | None" = None,
     ) -> "asyncio.Task[T]":
-        """Start `coroutine` as a task that this context owns, and what it starts as growing on `branch`.
+        """Start `coroutine` as a task of this context, and what it starts as growing on `branch`.
 
         `on_done` is called when it has ended in any way. `ContextClosedError` if the context is not active,
         `WrongLoopError` if it runs in another loop.
@@ -283,8 +287,7 @@ class PromisingContext:
             raise
         variables = contextvars.copy_context()
         variables.run(current_branch.set, branch)
-        if _current.get() is not self:
-            # Started late, by a reader who sits in another context: what it starts still belongs to this one.
+        if _current.get() is not self:  # started late, by a reader who sits in another context
             variables.run(_current.set, self)
         # Not by the task factory of the loop: an eager one would run the task inside the call that starts it.
         return asyncio.Task(coroutine, loop=loop, name=name, context=variables)
