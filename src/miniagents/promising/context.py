@@ -187,8 +187,7 @@ class PromisingContext:
     async def _cancel_tasks(self) -> None:
         """Cancel all producers, and what they start meanwhile; then let the handlers write down what was said."""
         self._cancelling = True
-        time = asyncio.get_running_loop().time
-        began = time()
+        began = (time := asyncio.get_running_loop().time)()
         try:
             for task in list(self._tasks):
                 self.cancel_task(task, _CONTEXT_ENDS)
