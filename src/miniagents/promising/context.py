@@ -187,14 +187,15 @@ class PromisingContext:
     async def _cancel_tasks(self) -> None:
         """Cancel all producers, and what they start meanwhile; then let the handlers write down what was said."""
         self._cancelling = True
-        began = (time := asyncio.get_running_loop().time)()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             for task in list(self._tasks):
                 self.cancel_task(task, _CONTEXT_ENDS)
             await wait_until_ended(lambda: self._tasks, self.grace_period)
             await self._observers.find_out()
             if self._handlers:
-                left = self.grace_period and max(0, self.grace_period - (time() - began))
+                left = self.grace_period and max(0, self.grace_period - (loop.time() - began))
                 await asyncio.wait(self._handlers, timeout=left)
         finally:
             self._cancelling = False
@@ -295,8 +296,7 @@ class PromisingContext:
         if not self._active:
             raise ContextClosedError(what)
         loop = asyncio._get_running_loop()
-        if self._loop is None:
-            self._loop = loop
+        self._loop = self._loop or loop
         if loop is None or self._loop is not loop:
             raise WrongLoopError(what)
         return loop
