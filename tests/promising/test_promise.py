@@ -11,6 +11,7 @@ from miniagents.promising import (
     Promise,
     PromiseCancelledError,
     PromisingContext,
+    StreamAppender,
     StreamedPromise,
     WrongLoopError,
 )
@@ -352,7 +353,6 @@ def test_reading_from_another_loop_is_refused() -> None:
 
 def test_an_item_appended_in_a_thread_wakes_the_loop() -> None:
     """A reader that sleeps in the loop is woken when a thread appends, without any timer."""
-    from miniagents.promising import StreamAppender
 
     async def main() -> list[str]:
         async with PromisingContext():
