@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -334,8 +335,59 @@ def test_equal_messages_are_persisted_each() -> None:
     assert persisted == ["same", "same"]
 
 
+@pytest.mark.parametrize("failures", [0, 1, 3])
+def test_a_persist_handler_that_fails_is_called_again(failures: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that fails for a while is called again until it succeeds, and those that succeeded are not."""
+    calls: list[float] = []
+    others: list[Message] = []
+    message = Message("x")
+
+    async def persist(promise: Any, persisted: Message) -> None:
+        if persisted is message:
+            calls.append(asyncio.get_running_loop().time())
+            if len(calls) <= failures:
+                raise OSError("disk full")
+
+    async def steady(promise: Any, persisted: Message) -> None:
+        if persisted is message:
+            others.append(persisted)
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=[steady, persist], persist_retry_delays=[1, 2, 4]):
+            echo.inquire(message)
+
+    run_virtual(scenario)
+    assert [later - earlier for earlier, later in itertools.pairwise(calls)] == [1, 2, 4][:failures]
+    assert others == [message]
+    assert not caplog.text
+
+
+def test_a_handler_that_could_not_be_called_again_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """A context that is left while a failed persist handler waits for another try reports what had failed."""
+
+    async def persist(promise: Any, persisted: Message) -> None:
+        raise OSError("disk full")
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=persist, persist_retry_delays=[1000]):
+            echo.inquire("x")
+            await asyncio.sleep(1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_virtual(scenario)
+    assert "disk full" in caplog.text
+
+
+@pytest.mark.parametrize("delays", [[-1], ["soon"]])
+def test_delays_that_are_none_are_refused(delays: list[Any]) -> None:
+    """What is no number of seconds is refused when the context is made."""
+    with pytest.raises(ValueError, match="persist_retry_delays"):
+        MiniAgents(persist_retry_delays=delays)
+
+
 def test_a_message_whose_handler_failed_is_persisted_when_it_comes_again(caplog: pytest.LogCaptureFixture) -> None:
-    """A handler that fails is logged, and its message does not count as persisted."""
+    """A handler that fails to the last is logged, and its message does not count as persisted."""
     attempts: list[Message] = []
     message = Message("x")
 
@@ -346,7 +398,7 @@ def test_a_message_whose_handler_failed_is_persisted_when_it_comes_again(caplog:
                 raise OSError("disk full")
 
     async def scenario() -> None:
-        async with MiniAgents(on_persist_message=persist) as context:
+        async with MiniAgents(on_persist_message=persist, persist_retry_delays=()) as context:
             echo.inquire(message)
             await context.aflush_tasks()
             echo.inquire(message)

@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from miniagents.messages import MessageAppender
 from miniagents.promising import promise, stream
+from miniagents.promising.backpressure import Backpressure, HeldBack
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.deadlock import Waits
 from miniagents.promising.log import Failure, Log
@@ -141,13 +142,13 @@ def piece_skipped_after_a_timeout() -> object:
     """A reader counts a piece as read before it has waited for it."""
 
     async def next_piece(self: Any) -> Any:
-        seen = self._seen
-        self._seen += 1
-        while seen >= len(self._log.items):
+        index = self._index
+        self._index += 1
+        while index >= len(self._items):
             if self._log.ended:
                 return stream.END
-            await promise.wait_as_reader(self._promise, seen)
-        return self._log.items[seen]
+            await promise.wait_as_reader(self._promise, index)
+        return self._items[index]
 
     return patch.object(PieceReader, "next_piece", next_piece)
 
@@ -204,7 +205,7 @@ def late_readers_miss_the_beginning() -> object:
 
     def bad(self: Any, promise: Any) -> None:
         init(self, promise)
-        self._seen = len(self._log.items)
+        self._index = len(self._items)
 
     return patch.object(PieceReader, "__init__", bad)
 
@@ -274,3 +275,29 @@ def handlers_told_twice() -> object:
             self._tell_handlers(self._context, outcome.exception if isinstance(outcome, Failure) else outcome)
 
     return patch.object(Promise, "_tell", tell)
+
+
+@planted("schedule", "bounded_streams")
+def producer_that_does_not_wait() -> object:
+    """A producer runs ahead of its readers as far as it likes."""
+
+    async def wait_for_readers(self: Any, made: int, held_back: Any) -> None:
+        pass
+
+    return patch.object(Backpressure, "wait_for_readers", wait_for_readers)
+
+
+@planted("schedule", "stream", "bounded")
+def readers_that_do_not_release() -> object:
+    """A producer that is held back is not told that its reader goes on."""
+
+    def taken(self: Any, seen: int) -> None:
+        self._foremost = max(self._foremost, seen)
+
+    return patch.object(Backpressure, "taken", taken)
+
+
+@planted("schedule", "bounded_streams")
+def held_back_for_ever() -> object:
+    """A producer that nobody reads is held back also when its context ends."""
+    return patch.object(HeldBack, "is_lifted", False)

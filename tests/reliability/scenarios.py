@@ -271,6 +271,37 @@ async def _first_or_error(stream: Any) -> Transcript:
 
 
 @scenario()
+async def bounded_streams(stage: Stage) -> None:
+    """Producers that wait for their readers: of a stream that is read slowly, of one that is left, of one unread."""
+    taken = ahead = 0
+
+    async def streamer(_: Any) -> AsyncIterator[int]:
+        nonlocal ahead
+        for number in range(4):
+            await stage.pause()
+            ahead = max(ahead, number + 1 - taken)
+            yield number
+
+    async def read_slowly(stream: Any) -> Transcript:
+        nonlocal taken
+        got: list[Any] = []
+        try:
+            async for number in stream:
+                got.append(number)
+                taken = max(taken, len(got))
+                await asyncio.sleep(1)
+        except (Exception, *ENDS_PROGRAMS) as error:
+            got.append(Raised(error))
+        return Transcript(got)
+
+    stage.read(StreamedPromise(streamer, max_ahead=2), 0, 1, 2, 3, reading=read_slowly)
+    stage.check(lambda: ahead <= 2)
+    left = StreamedPromise(numbers(stage), max_ahead=1)
+    stage.read(left, 0, reading=_first_or_error, accepts_cut=lambda _: True)
+    StreamedPromise(numbers(stage), max_ahead=1)
+
+
+@scenario()
 async def cancelled_promise(stage: Stage) -> None:
     made = StreamedPromise(numbers(stage, 100), start_asap=True)
     whole = Transcript((*range(100),))

@@ -42,6 +42,8 @@ class Settings:
     """Each reader reads everything once more."""
     observed: bool = False
     """Handlers look on, and make promises of their own."""
+    bounded: bool = False
+    """Every producer waits for its readers after each piece."""
 
 
 SETTINGS = {
@@ -50,7 +52,8 @@ SETTINGS = {
     "late": Settings(late=True),
     "twice": Settings(twice=True),
     "observed": Settings(observed=True),
-    "hostile": Settings(lazy=True, late=True, twice=True, observed=True),
+    "bounded": Settings(bounded=True),
+    "hostile": Settings(lazy=True, late=True, twice=True, observed=True, bounded=True),
 }
 
 
@@ -109,6 +112,7 @@ class Stage:
     def context(self, **options: Any) -> MiniAgents:
         """A context as the settings want it."""
         options.setdefault("start_everything_asap_by_default", not self.settings.lazy)
+        options.setdefault("max_ahead_by_default", 1 if self.settings.bounded else None)
         if self.settings.observed and not self._is_observed:  # handlers hear of inner contexts as well
             self._is_observed = True
             options.setdefault("on_promise_resolved", self._on_promise_resolved)

@@ -1,6 +1,8 @@
 """The context of messages: what becomes of errors, and who writes messages down."""
 
+import asyncio
 import functools
+import logging
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,6 +14,8 @@ from miniagents.promising.promise import Promise
 if TYPE_CHECKING:  # a message knows this context, which only passes messages on
     from miniagents.messages.message import Message, MessagePromise
 
+logger = logging.getLogger(__name__)
+
 PersistMessageHandler: TypeAlias = Callable[["MessagePromise", "Message"], Awaitable[None]]
 
 
@@ -19,9 +23,11 @@ class MessageContext(PromisingContext):
     """A `PromisingContext` that knows about messages.
 
     - `on_persist_message`: an async callable `(promise, message)`, or several, called for each message that is
-      resolved in this context or in one inside it: the messages inside it first, each message object once. If a
-      handler raises, that is logged and the message does not count as persisted. Also a decorator,
-      `@context.on_persist_message`.
+      resolved in this context or in one inside it: the messages inside it first, each message object once. Also a
+      decorator, `@context.on_persist_message`.
+    - `persist_retry_delays`: a handler that raises is called again after each of these delays, in seconds. If the last
+      call fails as well that is logged, and the message does not count as persisted: it is tried anew when it is
+      resolved again.
     - `errors_as_messages`: errors arrive as `ErrorMessage`s instead of being raised where they are read.
     """
 
@@ -29,12 +35,17 @@ class MessageContext(PromisingContext):
         self,
         *,
         on_persist_message: PersistMessageHandler | Iterable[PersistMessageHandler] = (),
+        persist_retry_delays: Iterable[float] = (0.1, 0.5, 2.0),
         errors_as_messages: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.errors_as_messages = errors_as_messages
         self._persist_handlers: list[PersistMessageHandler] = as_handlers(on_persist_message)
+        self._persist_retry_delays = tuple(persist_retry_delays)
+        delays: tuple[object, ...] = self._persist_retry_delays
+        if not all(isinstance(delay, (int, float)) and delay >= 0 for delay in delays):
+            raise ValueError(f"`persist_retry_delays` are numbers of seconds, not {delays!r}.")
         # Keyed by identity, because equal messages are different messages. An entry dies with its message.
         self._persisted: weakref.WeakValueDictionary[int, Message] = weakref.WeakValueDictionary()
         self._being_persisted: dict[int, Promise[None]] = {}
@@ -71,11 +82,31 @@ class MessageContext(PromisingContext):
     async def _call_persist_handlers(self, promise: "MessagePromise", message: "Message") -> None:
         try:
             for handler in self._persist_handlers:
-                await handler(promise, message)
+                await self._call_until_it_succeeds(handler, promise, message)
             self._persisted[id(message)] = message
         finally:
             # Before that line nothing counts as persisted: a message that failed is tried again when it comes again.
             del self._being_persisted[id(message)]
+
+    async def _call_until_it_succeeds(
+        self, handler: PersistMessageHandler, promise: "MessagePromise", message: "Message"
+    ) -> None:
+        for delay in self._persist_retry_delays:
+            try:
+                await handler(promise, message)
+            except Exception as error:
+                logger.info("A persist handler failed; it is called again in %g s", delay, exc_info=True)
+                failed = error
+            else:
+                return
+            try:
+                await asyncio.sleep(delay)
+            except asyncio.CancelledError:  # the context is being left, and this was the last chance
+                logger.log(self.log_level_for_errors, "A persist handler failed", exc_info=failed)
+                raise
+            finally:
+                del failed  # or it would be in a cycle with this frame
+        await handler(promise, message)
 
 
 def message_resolved(context: PromisingContext, promise: "MessagePromise", message: "Message") -> None:

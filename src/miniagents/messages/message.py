@@ -2,12 +2,14 @@
 
 import json
 import string
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from miniagents.messages.context import MessageContext, message_resolved
 from miniagents.messages.frozen import Frozen
+from miniagents.messages.packed import PackedText
 from miniagents.promising.appender import StreamAppender
+from miniagents.promising.backpressure import Backpressure, refuse_to_hold
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import OrderlyEnd, UnresolvedPromiseError
 from miniagents.promising.log import Failure, Log
@@ -73,6 +75,7 @@ class Message(Frozen):
         message_token_streamer: TokenStreamer | StreamAppender[str] | None = None,
         *,
         start_asap: bool | None = None,
+        max_ahead: int | None = None,
         **metadata: Any,
     ) -> "MessagePromise":
         """A promise of a message of this class, whose text is made of the tokens that the streamer gives.
@@ -80,10 +83,11 @@ class Message(Frozen):
         `message_token_streamer` is called once with a dict and returns an async iterator of `str`. What it puts into
         the dict, at any time, becomes fields of the message, for things that are known only at the end. `metadata` is
         known to readers before the text (`preliminary_metadata`). Without a streamer the message is made at once.
+        `start_asap`, `max_ahead`: as in `StreamedPromise`.
         """
         if message_token_streamer is None:
             return MessagePromise(cls(**metadata))
-        return MessagePromise(cls, message_token_streamer, metadata, start_asap=start_asap)
+        return MessagePromise(cls, message_token_streamer, metadata, start_asap=start_asap, max_ahead=max_ahead)
 
 
 class ErrorMessage(Message):
@@ -119,8 +123,10 @@ class MessagePromise(StreamedPromise[str, Message]):
         metadata: dict[str, Any] | None = None,
         *,
         start_asap: bool | None = None,
+        max_ahead: int | None = None,
     ) -> None:
         self._whole = None
+        self._backpressure = None if max_ahead is None else Backpressure(max_ahead)
         self._final_metadata = known_at_end = dict[str, Any]()
         if isinstance(message, Message):
             self._known_metadata: Frozen | None = None
@@ -136,11 +142,15 @@ class MessagePromise(StreamedPromise[str, Message]):
         self._known_metadata = Frozen(**(metadata or {}))  # frozen now, so that bad metadata is refused now
         self._result = UNSET
         if isinstance(streamer, StreamAppender):
+            refuse_to_hold(self._backpressure)
             streamer.restrict(str)
             streamer.bind()
+            streamer.log.pack_at_end(PackedText)
             self._setup(streamer.log, None, start_asap)
         elif callable(streamer):
-            self._setup(Log(), lambda this: this._run_streamer(lambda _: streamer(known_at_end)), start_asap)
+            log = Log()
+            log.pack_at_end(PackedText)
+            self._setup(log, lambda this: this._run_streamer(lambda _: streamer(known_at_end)), start_asap)
         else:
             raise TypeError(
                 f"A message token streamer is a callable or a StreamAppender, not {type(streamer).__name__}."
@@ -167,12 +177,13 @@ class MessagePromise(StreamedPromise[str, Message]):
     def read_pieces(self) -> PieceReader[str]:
         """A reader of its own, from the first token on."""
         # A message that was sent whole gets its one token when somebody wants tokens, which is seldom.
-        if isinstance(self._result, Message) and not self._log.items:
+        if self._known_metadata is None and not self._log.items:
             self._log.items.append(str(self._result))
         return super().read_pieces()
 
-    def _assemble(self, pieces: list[str]) -> Message:
-        return self.message_class("".join(pieces), **{**(self._known_metadata or {}), **self._final_metadata})
+    def _assemble(self, pieces: Sequence[str]) -> Message:
+        text = pieces.text if isinstance(pieces, PackedText) else "".join(pieces)
+        return self.message_class(text, **{**(self._known_metadata or {}), **self._final_metadata})
 
     def _make_result(self) -> Message | Failure:
         outcome = super()._make_result()

@@ -81,7 +81,7 @@ class StreamAppender(Generic[PIECE]):
         if self._context is None and self._state is not AppenderState.CLOSED:
             self._context = current_context()
             if self._context is not None:
-                self._context.watch_open(self)
+                self._context.open_ends[self] = None
 
     def begin(self) -> Self:
         """Like `open()`, for an owner that closes it on every path, so that no context has to watch it."""
@@ -111,7 +111,7 @@ class StreamAppender(Generic[PIECE]):
         if self._state is not AppenderState.CLOSED:
             self._state = AppenderState.CLOSED
             if self._context is not None:
-                self._context.forget_open(self)
+                self._context.open_ends.pop(self, None)
                 self._context = None
             self._end()
 

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
+from miniagents.promising.backpressure import Backpressure, HeldBack
 from miniagents.promising.deadlock import Waits
 from miniagents.promising.ending import wait_until_ended
 from miniagents.promising.errors import (
@@ -59,6 +60,7 @@ class PromisingContext:
     - `appenders_capture_errors_by_default`: what `StreamAppender` does with an exception in its block.
     - `grace_period`: seconds that tasks have to end when they are cancelled because the context is left by an error.
       Then `StuckTasksError` names those that have not, and where they stand. `None`: as long as they want.
+    - `max_ahead_by_default`: the `max_ahead` of streams that do not say; `None` for no bound.
     - `log_level_for_errors`: at which level errors that nobody read are logged when the context ends.
     - `on_promise_resolved`: an async callable `(promise, result_or_exception)`, or several, called once for each
       promise made in this context or in one inside it. What a handler raises is logged. Promises that a handler makes
@@ -79,9 +81,14 @@ class PromisingContext:
         log_level_for_errors: int = logging.ERROR,
         on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
         grace_period: float | None = 5.0,
+        max_ahead_by_default: int | None = None,
     ) -> None:
         if grace_period is not None and not grace_period >= 0:
             raise ValueError(f"`grace_period` is a number of seconds or None, not {grace_period!r}.")
+        if max_ahead_by_default is not None:
+            Backpressure(max_ahead_by_default)  # refuses what is no number of pieces
+        self.max_ahead_by_default = max_ahead_by_default
+        self.held_back = HeldBack()
         self.grace_period = grace_period
         self.start_everything_asap_by_default = start_everything_asap_by_default
         self.appenders_capture_errors_by_default = appenders_capture_errors_by_default
@@ -98,7 +105,7 @@ class PromisingContext:
         self._asked_to_end: set[asyncio.Task[Any]] = set()
         self._cancelling = False
         self._unread = UnreadErrors(log_level_for_errors)
-        self._open: dict[Abandonable, None] = {}
+        self.open_ends: dict[Abandonable, None] = {}  # their readers need an end when this context ends
         self._unfinished: dict[Finishable, None] = {}
         self._resources = Resources()
         self.waits = Waits()
@@ -175,10 +182,11 @@ class PromisingContext:
         Cancelling it cancels only the waiting. From inside one of these tasks it is a `DeadlockError`.
         """
         self._refuse_own_task()
-        await self._observers.find_out()
-        while tasks := (*self._tasks, *self._handlers):
-            await asyncio.wait(tasks)
+        with self.held_back.lifted():
             await self._observers.find_out()
+            while tasks := (*self._tasks, *self._handlers):
+                await asyncio.wait(tasks)
+                await self._observers.find_out()
 
     def _refuse_own_task(self) -> None:
         if asyncio.current_task() in self._tasks:
@@ -210,7 +218,7 @@ class PromisingContext:
             task.cancel(why)
 
     def _abandon_open(self) -> None:
-        for abandoned in list(self._open):  # nobody is left who could write
+        for abandoned in list(self.open_ends):  # nobody is left who could write
             abandoned.abandon(PromiseCancelledError("The producer of this stream", _CONTEXT_ENDS.reason))
 
     def _deactivate(self) -> None:
@@ -315,14 +323,6 @@ class PromisingContext:
         """Raise `WrongLoopError` if this context is at work in another event loop than the running one."""
         if self.runs_elsewhere:
             raise WrongLoopError(what)
-
-    def watch_open(self, item: Abandonable) -> None:
-        """Remember something whose readers need an end when this context ends."""
-        self._open[item] = None
-
-    def forget_open(self, item: Abandonable) -> None:
-        """It was closed."""
-        self._open.pop(item, None)
 
     def watch_unfinished(self, item: Finishable) -> None:
         """Remember something that was opened in the block of this context and must be finished."""

@@ -10,7 +10,7 @@ Invariants
    it is ended on every path (see `promise.py`).
 3. An error is an item as well (`Failure`): it has a place in the order and every reader meets it there.
 
-Not promised: fairness between readers that never wait, and any bound on how far the producer runs ahead.
+Not promised: fairness between readers that never wait.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import contextlib
 import itertools
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 from miniagents.promising.errors import DeadlineExceededError, PromiseCancelledError
 from miniagents.promising.tree import Cancellation, current_branch
@@ -120,11 +120,12 @@ def _note_trace(error: BaseException) -> None:
 class Log(Generic[T]):
     """An append-only list with an end marker, and a way to wait for its growth."""
 
-    __slots__ = ("_waiters", "ended", "failure", "items")
+    __slots__ = ("_pack", "_waiters", "ended", "failure", "items")
 
     def __init__(self) -> None:
         self.items: list[T | Failure] = []
         self.ended = False
+        self._pack: Callable[[list[Any]], Any] | None = None
         self.failure: Failure | None = None
         """The first failure among the items."""
         # A dict, because it keeps the order of arrival and lets a cancelled waiter leave in constant time.
@@ -147,9 +148,24 @@ class Log(Generic[T]):
 
     def end(self) -> None:
         """Mark the log as complete. A second call changes nothing."""
-        self.ended = True
+        if not self.ended:
+            self.ended = True
+            self._pack_items()
         if self._waiters:
             self._wake()
+
+    def pack_at_end(self, pack: Callable[[list[Any]], Any]) -> None:
+        """Keep the items, when all are there and none is an error, as what `pack` makes of them.
+
+        That is a sequence of the same items which takes less room. Readers that hold the list go on with it.
+        """
+        self._pack = pack
+        if self.ended:
+            self._pack_items()
+
+    def _pack_items(self) -> None:
+        if self._pack is not None and self.failure is None and len(self.items) > 1 and type(self.items) is list:
+            self.items = self._pack(self.items)
 
     def waiter(self) -> "asyncio.Future[None]":
         """A new future of the running loop that is done at the next growth or at the end."""
@@ -181,21 +197,24 @@ class Log(Generic[T]):
         future = self.waiter()
         future.add_done_callback(callback)
         if len(self.items) > seen or self.ended:  # as in `wait`
-            _wake_future(future)
+            _set_done(future)
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None
-        here = asyncio._get_running_loop()
         for future in list(waiters or ()):
-            loop = future.get_loop()
-            if loop is here:
-                if not future.done():
-                    future.set_result(None)
-            elif not loop.is_closed():
-                # Appended from a thread: `set_result` alone would not wake a loop that sleeps.
-                loop.call_soon_threadsafe(_wake_future, future)
+            wake(future)
 
 
-def _wake_future(future: "asyncio.Future[None]") -> None:
+def wake(future: "asyncio.Future[None]") -> None:
+    """Make `future` done, from any thread."""
+    loop = future.get_loop()
+    if loop is asyncio._get_running_loop():
+        _set_done(future)
+    elif not loop.is_closed():
+        # `set_result` alone would not wake a loop that sleeps.
+        loop.call_soon_threadsafe(_set_done, future)
+
+
+def _set_done(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)

@@ -200,6 +200,9 @@ class Promise(Generic[T_co]):
         elif context is not None:
             context.check_loop(self._describe())
 
+    def _taken(self, seen: int) -> None:
+        """Called by a reader that has to wait, with the number of pieces that it has taken."""
+
     async def _run_resolver(self, resolver: Callable[[Any], Awaitable[Any]]) -> None:
         log = self._log
         try:
@@ -332,6 +335,7 @@ def _why_cancelled(task: "asyncio.Task[Any]") -> asyncio.CancelledError | None:
 async def wait_as_reader(promise: Promise[Any], seen: int) -> None:
     """Wait until a promise has grown beyond `seen` pieces or has ended, its producer being started."""
     promise._begin_reading()
+    promise._taken(seen)
     context = promise._context or current_context()
     if context is None:  # what somebody appends who needs no context
         await promise._log.wait(seen)

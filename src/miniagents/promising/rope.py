@@ -53,6 +53,7 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     ) -> None:
         self._timeout = timeout
         self._feed = feed
+        self._backpressure = None
         self._result = UNSET
         self._whole = None
         self._name = name

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from miniagents.promising.appender import StreamAppender, wrong_piece
+from miniagents.promising.backpressure import Backpressure, refuse_to_hold
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.log import Failure, Log, as_failure, capture
 from miniagents.promising.promise import Producer, Promise, Wait, ended_log, wait_as_reader
@@ -36,6 +37,10 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
       and then the stream ends.
     - `resolver`: `async (promise) -> whole`; without one the whole is the tuple of all pieces.
     - `prefill_pieces`, `prefill_result`: what is known already. A whole without pieces is streamed as one piece.
+    - `max_ahead`: how many pieces the streamer may be ahead of the reader that has taken most; then it is not asked for
+      more until that one goes on. By default as the context says. Awaiting the whole takes all pieces, and so does
+      whoever waits for the context to finish: then nobody is held back. What was said is kept in any case, for readers
+      to come.
 
     `async for piece in promise` starts from the first piece each time, for any number of readers. Everything else is
     as in `Promise`.
@@ -52,7 +57,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
     [0, 1, 2] (0, 1, 2)
     """
 
-    __slots__ = ("_result", "_whole")
+    __slots__ = ("_backpressure", "_result", "_whole")
 
     _piece_type: type[Any] = object
     """What the pieces must be. A piece of another type is a `TypeError` at its place."""
@@ -64,7 +69,9 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         prefill_pieces: Iterable[PIECE_co | BaseException] | Sentinel = UNSET,
         prefill_result: T_co | BaseException | Sentinel = UNSET,
         start_asap: bool | None = None,
+        max_ahead: int | None = None,
     ) -> None:
+        self._backpressure: Backpressure | None = None if max_ahead is None else Backpressure(max_ahead)
         self._result: T_co | Failure | Sentinel = UNSET
         self._whole: Promise[T_co] | None = None
         log: Log[Any] = Log()
@@ -74,6 +81,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         elif prefill_result is not UNSET and streamer is None:
             log = ended_log([prefill_result])
         elif isinstance(streamer, StreamAppender):
+            refuse_to_hold(self._backpressure)
             streamer.bind()
             log = streamer.log
         elif streamer is not None:
@@ -109,8 +117,14 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         """The whole, made of all pieces, none of which is an error. Called once, without waiting."""
         return cast("T_co", tuple(pieces))  # that is what T is when nobody said how to make it
 
+    def _bind(self, context: PromisingContext) -> None:
+        super()._bind(context)
+        if self._backpressure is None and self._producer is not None and context.max_ahead_by_default is not None:
+            self._backpressure = Backpressure(context.max_ahead_by_default)
+
     async def _run_streamer(self, streamer: Callable[[Any], AsyncIterable[Any]]) -> None:
         log = self._log
+        backpressure, context = self._backpressure, self._context
         try:
             async with closing(streamer(self)) as pieces:
                 async for piece in pieces:
@@ -122,6 +136,8 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
                     log.append(piece)
                     if not len(log.items) % PIECES_PER_TURN:
                         await asyncio.sleep(0)
+                    if backpressure is not None and context is not None:
+                        await backpressure.wait_for_readers(len(log.items), context.held_back)
         except BaseException as error:
             self._record_error(error)
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
@@ -135,7 +151,13 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
 
     def read_pieces(self) -> "PieceReader[PIECE_co]":
         """A reader of its own, from the first piece on. `async for` over the promise makes one too."""
-        return PieceReader(self)
+        # Of one that is not bound yet it is the context that will say whether it is bounded.
+        may_be_bounded = self._backpressure is not None or (self._context is None and self._producer is not None)
+        return _PacingReader(self) if may_be_bounded and not self._log.ended else PieceReader(self)
+
+    def _taken(self, seen: int) -> None:
+        if self._backpressure is not None:
+            self._backpressure.taken(seen)
 
     def _cancel_producer(self, why: Cancellation) -> list[Cancellable]:
         if self._whole is not None:
@@ -192,21 +214,24 @@ class _Whole(Promise[T_co]):
 class PieceReader(Generic[PIECE]):
     """One reader's place in a stream. A class and not a generator: breaking off leaves nothing behind to be closed."""
 
-    __slots__ = ("_log", "_promise", "_seen")
+    __slots__ = ("_index", "_items", "_log", "_passed", "_promise")
 
     def __init__(self, promise: StreamedPromise[PIECE, Any]) -> None:
         self._promise = promise
         self._log: Log[PIECE] = promise._log
-        self._seen = 0
+        # The list of the log; of a log that was packed, so many of its items at a time.
+        self._items: list[PIECE | Failure] = self._log.items if type(self._log.items) is list else []
+        self._index = 0
+        self._passed = 0
 
     def __aiter__(self) -> "PieceReader[PIECE]":
         return self
 
     async def __anext__(self) -> PIECE:
-        seen = self._seen
-        if seen < len(self._log.items):  # no coroutine for what is there
-            self._seen = seen + 1
-            piece = self._log.items[seen]
+        index = self._index
+        if index < len(self._items):  # no coroutine for what is there
+            self._index = index + 1
+            piece = self._items[index]
         else:
             found = await self.next_piece()
             if found is END:
@@ -215,7 +240,8 @@ class PieceReader(Generic[PIECE]):
         if not isinstance(piece, Failure):
             return piece
         self._log = ended_log(())  # this reader is through, whatever came after the error
-        self._seen = 0
+        self._items = self._log.items
+        self._index = 0
         del self  # as in `_run_resolver`
         try:
             piece.throw()
@@ -224,14 +250,38 @@ class PieceReader(Generic[PIECE]):
 
     async def next_piece(self) -> PIECE | Failure | Literal[Sentinel.END]:
         """The next piece, an error as a `Failure` that does not count as read by this, or `END`. Waits for it."""
-        log = self._log
-        seen = self._seen
-        while seen >= len(log.items):
-            if log.ended:
+        while self._index >= len(self._items):
+            if self._items is not self._log.items and self._unpack():
+                continue
+            if self._log.ended:
                 return END
-            await wait_as_reader(self._promise, seen)
-        self._seen = seen + 1
-        return log.items[seen]
+            await wait_as_reader(self._promise, self.seen)
+        self._index += 1
+        return self._items[self._index - 1]
+
+    @property
+    def seen(self) -> int:
+        """How many pieces this reader has taken."""
+        return self._passed + self._index
+
+    def _unpack(self) -> bool:
+        """Go on among the items of a packed log. False if there are no more."""
+        seen = self.seen
+        items = self._log.items[seen : seen + PIECES_PER_TURN]
+        if items:
+            self._items, self._passed, self._index = items, seen, 0
+        return bool(items)
+
+
+class _PacingReader(PieceReader[PIECE]):
+    """A reader whose producer waits when it is too far ahead."""
+
+    __slots__ = ()
+
+    async def __anext__(self) -> PIECE:
+        piece = await super().__anext__()
+        self._promise._taken(self.seen)
+        return piece
 
 
 @contextlib.asynccontextmanager

@@ -162,6 +162,7 @@ async def anthropic_agent(
     base_url: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
+    max_ahead: int | None = None,
     **parameters: Any,
 ) -> None:
     """A model of Anthropic. Replies with one message, which streams.
@@ -191,5 +192,6 @@ async def anthropic_agent(
         base_url=base_url,
         max_retries=max_retries,
         max_silence=max_silence,
+        max_ahead=max_ahead,
         parameters=parameters,
     )

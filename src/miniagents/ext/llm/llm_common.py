@@ -158,6 +158,7 @@ def reply_with_llm(
     base_url: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
+    max_ahead: int | None = None,
     parameters: Mapping[str, Any],
 ) -> None:
     """Reply with the answer of a model to what the agent was sent. Never waits: the reply is there before its text.
@@ -184,7 +185,11 @@ def reply_with_llm(
     options = ClientOptions(api_key or None, base_url or None, max_retries)
     parameters = {"model": model, "stream": stream, **request_timeout, **parameters}
     answer = _Answer(ctx, provider, system, async_client, options, max_silence, parameters)
-    ctx.reply(AssistantMessage.promise(answer.tokens, role="assistant", model=model, agent_alias=ctx.this_agent.alias))
+    ctx.reply(
+        AssistantMessage.promise(
+            answer.tokens, max_ahead=max_ahead, role="assistant", model=model, agent_alias=ctx.this_agent.alias
+        )
+    )
 
 
 def _check_silence(seconds: object) -> None:

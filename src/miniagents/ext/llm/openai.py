@@ -132,6 +132,7 @@ async def openai_agent(
     base_url: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
+    max_ahead: int | None = None,
     **parameters: Any,
 ) -> None:
     """A model of OpenAI, through its chat completions. Replies with one message, which streams.
@@ -146,6 +147,8 @@ async def openai_agent(
     - `async_client`: a client of your own, which stays open.
     - `max_silence`: seconds that may pass without any word from the model, from the request (with all its retries) to
       the first word and between words; an answer that is not streamed is one word. `None` for no limit.
+    - `max_ahead`: how many tokens the answer may be ahead of its foremost reader (see `StreamedPromise`); then nothing
+      more is taken from the connection until that one goes on. By default as the context says.
     - all others: parameters of `chat.completions.create`, by their own names (`temperature`, `max_completion_tokens`,
       `tools`, ...).
 
@@ -170,5 +173,6 @@ async def openai_agent(
         base_url=base_url,
         max_retries=max_retries,
         max_silence=max_silence,
+        max_ahead=max_ahead,
         parameters=parameters,
     )

@@ -43,6 +43,7 @@ async def openai_compatible_agent(
     api_key: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
+    max_ahead: int | None = None,
     **parameters: Any,
 ) -> None:
     """A model behind a server that speaks OpenAI's protocol: Ollama, vLLM, LM Studio, llama.cpp, many hosted ones.
@@ -67,5 +68,6 @@ async def openai_compatible_agent(
         base_url=base_url,
         max_retries=max_retries,
         max_silence=max_silence,
+        max_ahead=max_ahead,
         parameters=parameters,
     )
