@@ -24,7 +24,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- figures: written by scripts/reliability.py -->", "<!-- end of the figures -->"
-INPUTS_AT_ONCE = 1000
+INPUTS_AT_ONCE = 3000
 
 sys.path[0] = str(ROOT / "tests")  # in place of the folder of this script, which has the name of the package wanted
 
@@ -139,13 +139,17 @@ def leaks() -> Figure:
     """What calls leave behind."""
     calls = 5000
     garbage = [figures.garbage_per_call(calls, fails=fails) for fails in (False, True)]
+    growth = [figures.growth_per_call(calls, fails=fails) for fails in (False, True)]
     held = figures.garbage_per_call(calls, fails=True, holding=True)
+    held_task = figures.garbage_of_a_held_task(calls)
     left = figures.leaks_of_calls(calls)
     measured = (
-        f"cyclic objects per call: {garbage[0]:g}; {garbage[1]:g} if it fails; {held:g} if its reader also holds the "
-        f"promise in a variable; in all {', '.join(f'{count} {name}' for name, count in left.items())}"
+        f"{', '.join(f'{count} {name}' for name, count in left.items())}; blocks of memory per call {max(growth):.2f}; "
+        f"cyclic objects per call {garbage[0]:g}, {garbage[1]:g} if it fails (if its reader also has the promise in a "
+        f"variable {held:.0f}, as a plain task of asyncio leaves {held_task:.0f})"
     )
-    return Figure("R11", f"left behind by {calls:,} calls", "0", measured, not any([*garbage, held, *left.values()]))
+    is_good = not any([*garbage, *left.values()]) and max(growth) < 0.1
+    return Figure("R11", f"left behind by {calls:,} calls", "0", measured, is_good)
 
 
 def depth() -> Figure:
@@ -171,29 +175,29 @@ def bad_inputs(scale: int) -> Figure:
 
 async def interrupts(scale: int, folder: Path) -> Figure:
     """Ctrl+C."""
-    exits = await processes.interrupt(5 * scale, folder)
+    exits = await processes.interrupt(12 * scale, folder)
     for bad in exits.bad:
         say(bad)
     worst = max(exits.seconds, default=0.0)
-    measured = f"{len(exits.seconds)} of {5 * scale} moments, {len(exits.bad)} bad, {worst:.2f} s at most"
+    measured = f"{len(exits.seconds)} of {12 * scale} moments, {len(exits.bad)} bad, {worst:.2f} s at most"
     good = not exits.bad and worst <= processes.GRACE_SECONDS + 0.5
     return Figure(
-        "R16", "end of a working program after one SIGINT", "200 moments, 5.5 s", measured, good, 5 * scale >= 200
+        "R16", "end of a working program after one SIGINT", "200 moments, 5.5 s", measured, good, 12 * scale >= 200
     )
 
 
 async def crashes(scale: int, folder: Path) -> Figure:
     """Histories that were cut off."""
-    acknowledged, lost = await processes.kill_writers(4 * scale, folder)
+    acknowledged, lost = await processes.kill_writers(12 * scale, folder)
     torn, damaged = await processes.tear(folder)
     for bad in (*lost, *damaged):
         say(bad)
     measured = (
-        f"{4 * scale} kills, {len(lost)} of {acknowledged:,} acknowledged turns lost; "
+        f"{12 * scale} kills, {len(lost)} of {acknowledged:,} acknowledged turns lost; "
         f"{torn:,} torn files, {len(damaged)} damaged"
     )
     what = "histories after SIGKILL and torn at every byte"
-    return Figure("R13", what, "200 kills; 0", measured, not lost and not damaged, 4 * scale >= 200)
+    return Figure("R13", what, "200 kills; 0", measured, not lost and not damaged, 12 * scale >= 200)
 
 
 def counted(results: dict[str, Result]) -> Iterator[Figure]:
@@ -288,8 +292,8 @@ def main() -> int:
         write(text)
     bad = unknown(results)
     sys.stdout.writelines(f"{point}\n" for point in bad)
-    # The sweeps have been judged by their unknown points; the limit that R11 shows has a test of its own.
-    judged = [figure for figure in found if figure.key not in ("R2", "R3", "R4", "R11")]
+    # The sweeps have been judged by their unknown points.
+    judged = [figure for figure in found if figure.key not in ("R2", "R3", "R4")]
     is_good = not bad and all(figure.is_good is not False for figure in judged)
     return 0 if is_good else 1
 

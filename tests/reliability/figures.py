@@ -1,9 +1,11 @@
 """Figures that no sweep gives: lengths of tracebacks, leaks, depth, bad inputs."""
 
 import asyncio
+import contextlib
 import functools
 import gc
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -98,6 +100,48 @@ def garbage_per_call(calls: int, *, fails: bool, holding: bool = False) -> float
 
     asyncio.run(main(1))  # what is made once and kept
     return (asyncio.run(main(calls)) - asyncio.run(main(0))) / calls
+
+
+def garbage_of_a_held_task(tasks: int) -> float:
+    """The same as `garbage_per_call` with `holding`, of a plain task of asyncio: a measure of what is Python's own."""
+
+    async def fail() -> None:
+        raise ValueError
+
+    async def hold() -> None:
+        task = asyncio.create_task(fail())
+        with contextlib.suppress(ValueError):
+            await task
+
+    async def main(count: int) -> int:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(count):
+                await hold()
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    asyncio.run(main(1))
+    return (asyncio.run(main(tasks)) - asyncio.run(main(0))) / tasks
+
+
+def growth_per_call(calls: int, *, fails: bool) -> float:
+    """How many blocks of memory a call leaves in a context that lives on."""
+
+    async def main() -> float:
+        async with MiniAgents(log_level_for_errors=_UNHEARD):
+            for _ in range(calls):  # until what is kept of late, such as errors, is as much as it will be
+                await _call(fails)
+            gc.collect()
+            before = sys.getallocatedblocks()
+            for _ in range(calls):
+                await _call(fails)
+            gc.collect()
+            return (sys.getallocatedblocks() - before) / calls
+
+    return asyncio.run(main())
 
 
 def leaks_of_calls(calls: int) -> dict[str, int]:

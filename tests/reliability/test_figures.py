@@ -19,6 +19,12 @@ def test_a_call_leaves_no_cyclic_garbage(fails: bool) -> None:
     assert figures.garbage_per_call(50, fails=fails) == 0
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_context_that_lives_long_does_not_grow(fails: bool) -> None:
+    """Thousands of calls in one context, failing ones too, leave nothing in it."""
+    assert figures.growth_per_call(2000, fails=fails) < 0.1
+
+
 def test_an_error_leads_to_its_last_reader() -> None:
     """A known limit: an error keeps the frame of its last reader, and with it a promise that is in a variable there."""
     assert 0 < figures.garbage_per_call(50, fails=True, holding=True) < 50
