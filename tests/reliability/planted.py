@@ -57,10 +57,8 @@ def unregistered_in_a_finally() -> object:
             finally:
                 self._tasks.discard(asyncio.current_task())
 
-        task = self._make_task(wrapped(), name, branch)
+        task = self._make_task(wrapped(), on_done, name, branch)
         self._tasks.add(task)
-        if on_done is not None:
-            task.add_done_callback(on_done)
         return task
 
     return patch.object(PromisingContext, "spawn", spawn)

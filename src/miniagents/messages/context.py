@@ -42,6 +42,7 @@ class MessageContext(PromisingContext):
         super().__init__(**options)
         self.errors_as_messages = errors_as_messages
         self._persist_handlers: list[PersistMessageHandler] = as_handlers(on_persist_message)
+        self._is_observed = self._is_observed or bool(self._persist_handlers)
         self._persist_retry_delays = tuple(persist_retry_delays)
         delays: tuple[object, ...] = self._persist_retry_delays
         if not all(isinstance(delay, (int, float)) and delay >= 0 for delay in delays):
@@ -53,10 +54,8 @@ class MessageContext(PromisingContext):
     def on_persist_message(self, handler: HandlerT) -> HandlerT:
         """Register `handler` (see the class) and return it, so that this can be used as a decorator."""
         self._persist_handlers.append(handler)
+        self._is_observed = True
         return handler
-
-    def _observes(self) -> bool:
-        return bool(self._persist_handlers) or super()._observes()
 
     @property
     def persists(self) -> bool:

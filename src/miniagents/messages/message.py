@@ -13,8 +13,12 @@ from miniagents.promising.backpressure import Backpressure, refuse_to_hold
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import OrderlyEnd, UnresolvedPromiseError
 from miniagents.promising.log import Failure, Log
+from miniagents.promising.promise import ended_log
 from miniagents.promising.sentinels import UNSET, Sentinel
 from miniagents.promising.stream import PieceReader, StreamedPromise
+
+# The log of a message that was sent whole, as long as nobody has asked for its tokens.
+_NOT_STREAMED: Final[Log[Any]] = ended_log(())
 
 TokenStreamer: TypeAlias = Callable[[dict[str, Any]], AsyncIterable[str]]
 
@@ -132,9 +136,7 @@ class MessagePromise(StreamedPromise[str, Message]):
             self._known_metadata: Frozen | None = None
             self.message_class: type[Message] = type(message)
             self._result: Message | Failure | Sentinel = message
-            log: Log[str] = Log()
-            log.ended = True
-            self._setup(log, None, start_asap)
+            self._setup(_NOT_STREAMED, None, start_asap)
             return
         if metadata and "text" in metadata:
             raise TypeError("The text of a streamed message comes from its streamer; it cannot be given beside it.")
@@ -177,8 +179,8 @@ class MessagePromise(StreamedPromise[str, Message]):
     def read_pieces(self) -> PieceReader[str]:
         """A reader of its own, from the first token on."""
         # A message that was sent whole gets its one token when somebody wants tokens, which is seldom.
-        if self._known_metadata is None and not self._log.items:
-            self._log.items.append(str(self._result))
+        if self._log is _NOT_STREAMED:
+            self._log = ended_log([str(self._result)])
         return super().read_pieces()
 
     def _assemble(self, pieces: Sequence[str]) -> Message:

@@ -96,6 +96,7 @@ class PromisingContext:
         self.parent: PromisingContext | None = None
         """The context around this one while it is active."""
         self._own_handlers: list[PromiseResolvedHandler] = as_handlers(on_promise_resolved)
+        self._is_observed = bool(self._own_handlers)
         self._active = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._token: contextvars.Token[PromisingContext | None] | None = None
@@ -266,27 +267,30 @@ class PromisingContext:
     ) -> "asyncio.Task[T]":
         """Start `coroutine` as a task of this context, and what it starts as growing on `branch`.
 
-        `on_done` is called when it has ended in any way. `ContextClosedError` if the context is not active,
+        `on_done` is called when it has ended in any way; it must call `forget_task` when it is through, for the context
+        may end as soon as its last task is forgotten. `ContextClosedError` if the context is not active,
         `WrongLoopError` if it runs in another loop.
         """
-        task = self._make_task(coroutine, name, branch)
+        task = self._make_task(coroutine, on_done or self.forget_task, name, branch)
         if inside_handler.get():
             self._handlers.add(task)  # what a handler starts is part of it
         else:
             self._tasks.add(task)
             if self._cancelling:
                 self.cancel_task(task, _CONTEXT_ENDS)
-        if on_done is not None:  # first, for the context may end as soon as the last task is out of the registry
-            task.add_done_callback(on_done)
-        task.add_done_callback(self._forget_task)
         return task
 
-    def _forget_task(self, task: "asyncio.Task[Any]") -> None:
+    def forget_task(self, task: "asyncio.Task[Any]") -> None:
+        """It has ended, and what had to be done about that is done."""
         for registry in (self._tasks, self._handlers, self._asked_to_end):
             registry.discard(task)
 
     def _make_task(
-        self, coroutine: Coroutine[Any, Any, T], name: str | None, branch: Branch | None = None
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        on_done: "Callable[[asyncio.Task[T]], object] | None",
+        name: str | None,
+        branch: Branch | None = None,
     ) -> "asyncio.Task[T]":
         try:
             loop = self._running_loop(name or "A task")
@@ -298,7 +302,10 @@ class PromisingContext:
         if _current.get() is not self:  # started late, by a reader who sits in another context
             variables.run(_current.set, self)
         # Not by the task factory of the loop: an eager one would run the task inside the call that starts it.
-        return asyncio.Task(coroutine, loop=loop, name=name, context=variables)
+        task = asyncio.Task(coroutine, loop=loop, name=name, context=variables)
+        if on_done is not None:
+            task.add_done_callback(on_done, context=variables)  # or each callback would have a copy of its own
+        return task
 
     def _running_loop(self, what: str) -> asyncio.AbstractEventLoop:
         if not self._active:
@@ -349,6 +356,7 @@ class PromisingContext:
     def on_promise_resolved(self, handler: HandlerT) -> HandlerT:
         """Register `handler` (see the class) and return it, so that this can be used as a decorator."""
         self._own_handlers.append(handler)
+        self._is_observed = True
         return handler
 
     @property
@@ -356,17 +364,14 @@ class PromisingContext:
         """Whether anybody wants to know about promises that are made here and now."""
         context: PromisingContext | None = self
         while context is not None:
-            if context._observes():
+            if context._is_observed:
                 return not inside_handler.get()
             context = context.parent
         return False
 
-    def _observes(self) -> bool:
-        return bool(self._own_handlers)
-
     def observe(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a task that looks on. It waits by `observing` only, and the context does not wait for it."""
-        self._observers.add(self._make_task(coroutine, "observer"))
+        self._observers.add(self._make_task(coroutine, None, "observer"))
 
     async def observing(self, promise: "Promise[Any]", seen: int) -> None:
         """Wait, as an observer, until a promise has grown, without starting whoever would let it grow."""
@@ -382,9 +387,7 @@ class PromisingContext:
 
     def run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call a handler in a task of this context. What it raises is logged."""
-        task = self._make_task(call_handler(call, self.log_level_for_errors), "handler")
-        self._handlers.add(task)
-        task.add_done_callback(self._forget_task)
+        self._handlers.add(self._make_task(call_handler(call, self.log_level_for_errors), self.forget_task, "handler"))
 
 
 def current_context() -> PromisingContext | None:

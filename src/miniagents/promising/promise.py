@@ -117,10 +117,15 @@ class Promise(Generic[T_co]):
 
     def _task_done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
-        # A task that is cancelled before its first step has run nothing that could have ended the log.
-        self._end_unsaid(cancelled_error(self._describe(), _why_cancelled(task)))
-        if self._branch is not None:
-            self._branch.end()
+        try:
+            # A task that is cancelled before its first step has run nothing that could have ended the log.
+            if not self._log.ended:
+                self._end_unsaid(cancelled_error(self._describe(), _why_cancelled(task)))
+            if self._branch is not None and self._branch.end():
+                self._branch = None
+        finally:
+            if self._context is not None:
+                self._context.forget_task(task)
 
     def _end_unsaid(self, error: PromiseCancelledError) -> None:
         """End the log with `error` if its producer never ran."""

@@ -76,7 +76,7 @@ class Branch:
         """Why this branch was cancelled, if it was: nothing that belongs to it is started any more."""
         self._parent = parent
         self._owner: Cancellable | None = owner
-        self._children: dict[Cancellable, None] = {}
+        self._children: dict[Cancellable, None] | None = None
         self._ended = False
         self._deadline: Any = None
         if parent is not None:
@@ -96,24 +96,28 @@ class Branch:
 
     def add(self, child: Cancellable) -> None:
         """`child` was started here."""
+        if self._children is None:
+            self._children = {}
         self._children[child] = None
 
     def children(self) -> list[Cancellable]:
         """What has been started here and has not ended."""
-        return list(self._children)
+        return list(self._children or ())
 
     def limit(self, deadline: Any) -> None:
         """Keep the timer that will cancel this branch, until it has ended by itself."""
         self._deadline = deadline
 
-    def end(self) -> None:
-        """The producer has ended; its branch does when everything on it has."""
+    def end(self) -> bool:
+        """The producer has ended; its branch does when everything on it has. Whether it has."""
         self._ended = True
         self._prune()
+        return not self._children
 
     def remove(self, child: Cancellable) -> None:
         """`child` has ended, with everything on its own branch."""
-        self._children.pop(child, None)
+        if self._children is not None:
+            self._children.pop(child, None)
         self._prune()
 
     def _prune(self) -> None:
@@ -124,6 +128,6 @@ class Branch:
                 branch._deadline = None
             parent, owner = branch._parent, branch._owner
             branch._parent = branch._owner = None
-            if parent is not None and owner is not None:
+            if parent is not None and parent._children is not None and owner is not None:
                 parent._children.pop(owner, None)
             branch = parent
