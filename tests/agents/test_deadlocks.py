@@ -1,7 +1,7 @@
 """Deadlocks speak: a wait that can never end is an error with names and places, and nothing else is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +9,14 @@ import pytest
 from miniagents import InteractionContext, Message, MiniAgents, miniagent
 from miniagents.promising import DeadlineExceededError, DeadlockError, Promise, PromisingContext, StreamedPromise
 from miniagents.testing.virtual_time import explore, run_virtual
+from reliability.sweeps import frozen_heap
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _frozen_heap() -> Iterator[None]:
+    """A suspicion is looked into by asking who refers to whom: not all that the other tests have left is worth asking."""
+    with frozen_heap():
+        yield
 
 Shape = Callable[[], Awaitable[BaseException | None]]
 shapes: dict[str, tuple[Shape, list[str]]] = {}

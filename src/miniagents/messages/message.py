@@ -131,7 +131,6 @@ class MessagePromise(StreamedPromise[str, Message]):
     ) -> None:
         self._whole = None
         self._backpressure = None if max_ahead is None else Backpressure(max_ahead)
-        self._final_metadata = known_at_end = dict[str, Any]()
         if isinstance(message, Message):
             self._known_metadata: Frozen | None = None
             self.message_class: type[Message] = type(message)
@@ -141,6 +140,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         if metadata and "text" in metadata:
             raise TypeError("The text of a streamed message comes from its streamer; it cannot be given beside it.")
         self.message_class = message
+        self._final_metadata: dict[str, Any] = {}
         self._known_metadata = Frozen(**(metadata or {}))  # frozen now, so that bad metadata is refused now
         self._result = UNSET
         if isinstance(streamer, StreamAppender):
@@ -150,8 +150,9 @@ class MessagePromise(StreamedPromise[str, Message]):
             streamer.log.pack_at_end(PackedText)
             self._setup(streamer.log, None, start_asap)
         elif callable(streamer):
-            log = Log()
+            log: Log[str] = Log()
             log.pack_at_end(PackedText)
+            known_at_end = self._final_metadata
             self._setup(log, lambda this: this._run_streamer(lambda _: streamer(known_at_end)), start_asap)
         else:
             raise TypeError(

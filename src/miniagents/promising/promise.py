@@ -121,8 +121,8 @@ class Promise(Generic[T_co]):
             # A task that is cancelled before its first step has run nothing that could have ended the log.
             if not self._log.ended:
                 self._end_unsaid(cancelled_error(self._describe(), _why_cancelled(task)))
-            if self._branch is not None and self._branch.end():
-                self._branch = None
+            if self._branch is not None:
+                self._branch.end()
         finally:
             if self._context is not None:
                 self._context.forget_task(task)

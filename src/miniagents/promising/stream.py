@@ -117,10 +117,10 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         """The whole, made of all pieces, none of which is an error. Called once, without waiting."""
         return cast("T_co", tuple(pieces))  # that is what T is when nobody said how to make it
 
-    def _bind(self, context: PromisingContext) -> None:
-        super()._bind(context)
+    def _start(self, context: PromisingContext) -> None:
         if self._backpressure is None and self._producer is not None and context.max_ahead_by_default is not None:
             self._backpressure = Backpressure(context.max_ahead_by_default)
+        super()._start(context)
 
     async def _run_streamer(self, streamer: Callable[[Any], AsyncIterable[Any]]) -> None:
         log = self._log
@@ -151,8 +151,8 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
 
     def read_pieces(self) -> "PieceReader[PIECE_co]":
         """A reader of its own, from the first piece on. `async for` over the promise makes one too."""
-        # Of one that is not bound yet it is the context that will say whether it is bounded.
-        may_be_bounded = self._backpressure is not None or (self._context is None and self._producer is not None)
+        # Of one that was not started yet it is the context that will say whether it is bounded.
+        may_be_bounded = self._backpressure is not None or self._producer is not None
         return _PacingReader(self) if may_be_bounded and not self._log.ended else PieceReader(self)
 
     def _taken(self, seen: int) -> None:

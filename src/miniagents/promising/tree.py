@@ -108,11 +108,10 @@ class Branch:
         """Keep the timer that will cancel this branch, until it has ended by itself."""
         self._deadline = deadline
 
-    def end(self) -> bool:
-        """The producer has ended; its branch does when everything on it has. Whether it has."""
+    def end(self) -> None:
+        """The producer has ended; its branch does when everything on it has."""
         self._ended = True
         self._prune()
-        return not self._children
 
     def remove(self, child: Cancellable) -> None:
         """`child` has ended, with everything on its own branch."""
