@@ -31,6 +31,8 @@ sys.path[0] = str(ROOT / "tests")  # in place of the folder of this script, whic
 from reliability import figures, processes  # noqa: E402  (they are no part of the package)
 from reliability.harness import ERRORS, Point  # noqa: E402
 from reliability.planted import PLANTED  # noqa: E402
+from reliability.probes import passed_through  # noqa: E402
+from reliability.probes_all import HOLES, KINDS, is_found  # noqa: E402
 from reliability.scenarios import SCENARIOS  # noqa: E402
 from reliability.sweeps import (  # noqa: E402
     OPEN,
@@ -79,7 +81,6 @@ NOT_YET = [
     Figure("R9", "cost of a token; bounded streams", "3 µs, 120 B", "not measured yet", None),
     Figure("R10", "longest stretch without a turn of the loop", "20 ms", "not measured yet", None),
     Figure("R12", "faults on the wire of LLM providers, cut at every byte", "50,000", "not counted yet", None),
-    Figure("R15", "probes of security", "1,500", "not counted yet", None),
 ]
 
 
@@ -173,6 +174,21 @@ def bad_inputs(scale: int) -> Figure:
     return Figure("R14", "bad inputs; undocumented errors", "200,000; 0", measured, bad == 0, tried >= 200_000)
 
 
+def probes() -> Figure:
+    """Security of text."""
+    bad = [complaint for kind in KINDS for complaint in passed_through(kind.all)]
+    missed = [hole.name for hole in HOLES if not is_found(hole)]
+    for what in (*bad, *missed):
+        say(what)
+    made = sum(len(kind.all) for kind in KINDS)
+    kinds = ", ".join(f"{len(kind.all):,} {kind.kind}" for kind in KINDS)
+    measured = (
+        f"{made:,} ({kinds}), {len(bad)} passed through; {len(HOLES) - len(missed)} of {len(HOLES)} planted holes found"
+    )
+    what = "probes of security; passed through"
+    return Figure("R15", what, "1,500; 0", measured, not bad and not missed, made >= 1500)
+
+
 async def interrupts(scale: int, folder: Path) -> Figure:
     """Ctrl+C."""
     exits = await processes.interrupt(12 * scale, folder)
@@ -222,6 +238,7 @@ def measure(scale: int, results: dict[str, Result]) -> list[Figure]:
         leaks,
         depth,
         lambda: bad_inputs(scale),
+        probes,
     ]
     for make in makers:
         found.append(make())

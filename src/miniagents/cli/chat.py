@@ -52,7 +52,7 @@ def _assistant(choice: Choice, system: str | None, on_terminal: bool) -> MiniAge
     presets = dict(_OFFLINE_PACE) if choice.is_offline and on_terminal else {}
     if system is not None:
         presets["system"] = system
-    return choice.agent.fork(alias=choice.model.upper(), **presets)
+    return choice.agent.fork(alias=on_one_line(choice.model).upper(), **presets)
 
 
 def _announce(choice: Choice, on_terminal: bool) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 from miniagents.cli.errors import UserError
+from miniagents.ext._terminal import on_one_line
 
 _MISTAKE: Final = 2
 
@@ -16,6 +17,6 @@ def run(options: argparse.Namespace) -> int:
     try:
         status: int = command.run(options)
     except UserError as error:
-        print(f"miniagents {options.command}: {error}", file=sys.stderr)
+        print(f"miniagents {options.command}: {on_one_line(str(error))}", file=sys.stderr)
         return _MISTAKE
     return status

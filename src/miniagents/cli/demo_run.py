@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 
 from miniagents import InteractionContext, MiniAgent, MiniAgents, miniagent
 from miniagents.cli.demo_agents import Crew, research
+from miniagents.ext._terminal import TerminalText
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +21,7 @@ class Lane:
     name: str
     """The role, with a number behind it for the second one of a role and those after it."""
     text: str = ""
+    """What it has said, safe to be shown on a terminal."""
     tokens: int = 0
     started: float | None = None
     """When all that it was sent was there."""
@@ -91,8 +93,9 @@ async def _watched(ctx: InteractionContext, *, agent: MiniAgent[...], run: Run) 
     lane.started = run.now
     run.on_step(lane)
     async for promise in replies:
+        safe = TerminalText()
         async for token in promise:
-            lane.text += token
+            lane.text += safe.feed(token)
             lane.tokens += 1
     lane.ended = run.now
     run.on_step(lane)

@@ -73,7 +73,7 @@ def _models_at(port: int) -> tuple[str, ...] | None:
         connection.request("GET", "/v1/models")
         response = connection.getresponse()
         answer = json.loads(response.read(_LONGEST_ANSWER)) if response.status == 200 else None
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
         return None
     finally:
         connection.close()

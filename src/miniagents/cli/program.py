@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from miniagents import __version__
+from miniagents.ext._terminal import on_one_line
 
 _MISTAKE: Final = 2
 
@@ -40,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(_MISTAKE, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+        self.exit(_MISTAKE, f"{self.prog}: {on_one_line(message)} (see `{self.prog} --help`)\n")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -17,6 +17,8 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 _ATOMS: Final = frozenset((str, int, bool, NoneType))
 # Deeper than anything that is meant, and less deep than where the JSON encoders give up.
 _MAX_DEPTH: Final = 100
+# Of the name of a field, in an error.
+_LONGEST_NAME: Final = 200
 
 
 class Frozen(BaseModel):
@@ -53,7 +55,7 @@ class Frozen(BaseModel):
                     fields[name] = frozen = _freeze(value, name, 1, is_declared)
                     deepest = max(deepest, _depth(frozen))
                     if deepest > _MAX_DEPTH:
-                        raise ValueError(f"{name} is nested more than {_MAX_DEPTH} levels deep.")
+                        raise ValueError(f"{printable(name)} is nested more than {_MAX_DEPTH} levels deep.")
         if deepest:
             object.__setattr__(self, "_depth", deepest)
 
@@ -177,10 +179,10 @@ def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
     if value.__class__ in _ATOMS or isinstance(value, Frozen):
         return value
     if depth > _MAX_DEPTH:
-        raise ValueError(f"{where[:60]}… is nested more than {_MAX_DEPTH} levels deep (or contains itself).")
+        raise ValueError(f"{printable(where[:60])}… is nested more than {_MAX_DEPTH} levels deep (or contains itself).")
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{where} is {value}, which JSON does not have.")
+            raise ValueError(f"{printable(where)} is {value}, which JSON does not have.")
         return value if declared else float(value)
     if isinstance(value, (list, tuple)):
         return tuple(_freeze(item, f"{where}[{index}]", depth + 1, declared) for index, item in enumerate(value))
@@ -196,9 +198,15 @@ def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
     if isinstance(value, int):
         return int(value)
     raise TypeError(
-        f"{where} is of type {type(value).__name__}, which has no frozen form. "
+        f"{printable(where)} is of type {type(value).__name__}, which has no frozen form. "
         "Use plain data (str, int, float, bool, None), lists and dicts of it, or a subclass with a field of that type."
     )
+
+
+def printable(name: str) -> str:
+    """A name that data has chosen, for an error, which may come to a terminal or into a prompt: short, on one line."""
+    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return short if short.isprintable() else ascii(short)
 
 
 def _freeze_declared(value: Any) -> Any:
@@ -223,7 +231,7 @@ def _depth(value: Any) -> int:
 def _freeze_mapping(value: Mapping[Any, Any], where: str, depth: int, declared: bool) -> Frozen:
     for name in value:
         if not isinstance(name, str):
-            raise TypeError(f"{where} has the key {name!r}; keys must be strings.")
+            raise TypeError(f"{printable(where)} has the key {name!r}; keys must be strings.")
     return Frozen(**{name: _freeze(item, f"{where}.{name}", depth + 1, declared) for name, item in value.items()})
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from miniagents.messages.context import MessageContext, message_resolved
-from miniagents.messages.frozen import Frozen
+from miniagents.messages.frozen import Frozen, printable
 from miniagents.messages.packed import PackedText
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.backpressure import Backpressure, refuse_to_hold
@@ -27,8 +27,8 @@ class Message(Frozen):
     """A text and any metadata, immutable. Subclass it to declare fields.
 
     `str(message)` is the text; without one, `text_template` with `{name}` replaced by the message's own plain fields
-    (names only: `{{` and `}}` are braces, everything else in braces is a `ValueError` when the message is made);
-    without that, the JSON of the message. Needs no context and no event loop.
+    (names only, and at most 10,000,000 characters of them: `{{` and `}}` are braces, everything else in braces is a
+    `ValueError` when the message is made); without that, the JSON of the message. Needs no context and no event loop.
 
     >>> Message("Hello", role="user")
     Message(text='Hello', role='user')
@@ -250,10 +250,13 @@ def describe_error(error: BaseException) -> str:
 
 
 _STRING_SLOT: Final[Any] = Message.__dict__["_string"]
+# Data of some kilobytes could otherwise become a text of gigabytes: many places for one long field.
+_LONGEST_FILLED: Final = 10_000_000
 
 
 def _fill(template: str, message: Message) -> str:
     filled: list[str] = []
+    room = _LONGEST_FILLED
     for literal, name, spec, conversion in string.Formatter().parse(template):
         filled.append(literal)
         if name is None:
@@ -262,10 +265,14 @@ def _fill(template: str, message: Message) -> str:
         if spec or conversion or not isinstance(value, (str, int, float)):
             field = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
             raise ValueError(
-                f"The text_template has `{field}` in braces; only names of the message's own plain fields "
+                f"The text_template has `{printable(field)}` in braces; only names of the message's own plain fields "
                 "(str, int, float, bool) can stand there."
             )
-        filled.append(str(value))
+        text = str(value)
+        room -= len(text)
+        if room < 0:
+            raise ValueError(f"The fields in the text_template have more than {_LONGEST_FILLED:,} characters in all.")
+        filled.append(text)
     return "".join(filled)
 
 

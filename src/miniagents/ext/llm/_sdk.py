@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from miniagents.ext._terminal import on_one_line
 from miniagents.ext.llm._wire import as_dict, field, text_field
 from miniagents.ext.llm.errors import (
     LLMConnectionError,
@@ -23,7 +24,9 @@ from miniagents.ext.llm.errors import (
 
 def without_secrets(url: object) -> str:
     """`url` without what may be a secret in it: user, password, query and fragment."""
-    return re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", r"\1", re.sub(r"[?#].*", "", str(url), flags=re.DOTALL))
+    # The user first: a password may have a question mark in it, and an address must not end there.
+    without_user = re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", r"\1", str(url), flags=re.DOTALL)
+    return re.sub(r"[?#].*", "", without_user, flags=re.DOTALL)
 
 
 @contextmanager
@@ -137,7 +140,7 @@ def _status_error(
     provider: str, message: str, *, status: int = 200, error_type: str | None, **details: Any
 ) -> LLMStatusError:
     how = "sent an error in its answer" if status == 200 else f"answered with status {status}"
-    kind = f" ({error_type})" if error_type else ""
+    kind = f" ({on_one_line(error_type)})" if error_type else ""
     return LLMStatusError(f"{provider} {how}{kind}: {message}", status=status, error_type=error_type, **details)
 
 

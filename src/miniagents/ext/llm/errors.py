@@ -14,18 +14,23 @@ LLMError                                   the base; `partial_text` is what was 
 └── MissingExtraError (ImportError)        the provider's package is not installed
 ```
 
-They are raised where the answer is read, at their place among its tokens; what the SDK has raised is their `__cause__`.
+They are raised where the answer is read, at their place among its tokens. What the SDK has raised is their `__cause__`,
+unless it repeats a key or is not safe for a terminal; in their own texts keys are replaced by `<secret>`.
 """
 
+from miniagents.ext._terminal import terminal_text
 from miniagents.promising.errors import MiniAgentsError
 
 
 class LLMError(MiniAgentsError):
-    """Something went wrong between an agent and a model. Most errors have a class of their own below this one."""
+    """Something went wrong between an agent and a model. Most errors have a class of their own below this one.
+
+    The message may repeat what a server has said, made safe to be shown on a terminal.
+    """
 
     def __init__(self, message: str, *, partial_text: str = "") -> None:
         # Most messages begin with the name of a provider, which may be "the OpenAI-compatible server".
-        super().__init__(message[:1].upper() + message[1:])
+        super().__init__(terminal_text(message[:1].upper() + message[1:]))
         self.partial_text = partial_text
         """What of the answer was there before; the same tokens stay readable in the reply."""
 

@@ -16,6 +16,7 @@ from miniagents.agents import InteractionContext
 from miniagents.ext.llm._body import never_silent
 from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
 from miniagents.ext.llm._sdk import SDKErrors, refusals_explained
+from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm._wire import SurrogateFilter, valid_text
 from miniagents.ext.llm.errors import LLMEmptyCompletionError, LLMError, LLMParameterError, LLMRequestError
 from miniagents.messages import Message
@@ -216,8 +217,9 @@ class _Answer:
         # Outside the `try`: an error in the input is none of ours, also if it is one of another model.
         prompt = Prompt.of(await self.ctx.message_promises, self.system)
         said: list[str] = []
+        secrets = Secrets(self.parameters, self.options.api_key, self.options.base_url)
         try:
-            async with AsyncExitStack() as opened, aclosing(self._events(prompt, opened)) as events:
+            async with AsyncExitStack() as opened, aclosing(self._events(prompt, opened, secrets)) as events:
                 async for token in _valid_tokens(events, metadata):
                     if token:
                         said.append(token)
@@ -228,11 +230,14 @@ class _Answer:
                     f"{self.provider.name} answered without a text (finish reason: {reason})."
                 )
         except LLMError as error:
+            secrets.keep_out_of(error)
             error.partial_text = "".join(said)
             error.add_note(f"Model: {self.parameters['model']}")
             raise
 
-    async def _events(self, prompt: Prompt, opened: AsyncExitStack) -> AsyncGenerator[AnswerEvent, None]:
+    async def _events(
+        self, prompt: Prompt, opened: AsyncExitStack, secrets: Secrets
+    ) -> AsyncGenerator[AnswerEvent, None]:
         provider = self.provider
         request = provider.make_request(prompt, self.parameters)
         if not request["messages"]:
@@ -240,7 +245,7 @@ class _Answer:
         sdk_errors = SDKErrors(provider.name, provider.package, provider.base_error)
         url = ""
         try:
-            client = await self._client()
+            client = secrets.client = await self._client()
             url = base_url_of(client)
             async for event in never_silent(self.max_silence, self._sent(client, request, opened), provider.name):
                 yield event

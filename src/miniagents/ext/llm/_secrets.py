@@ -1,0 +1,108 @@
+"""Keys are kept out of errors, in which servers, proxies and SDKs repeat what they were sent."""
+
+import contextlib
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from miniagents.ext._terminal import terminal_text
+from miniagents.ext.llm.errors import LLMError
+
+_HIDDEN: Final = "<secret>"
+_NAMES: Final = re.compile("auth|cookie|credential|key|password|secret|token", re.IGNORECASE)
+# What a header can carry: a key may come with quotes or line ends, and is repeated without them, or with their escapes.
+_KEYS: Final = re.compile("[!-~]+")
+# What is shorter is no key, and may well stand in an ordinary sentence.
+_SHORTEST: Final = 8
+
+
+class Secrets:
+    """The secrets that a request is made with: keys, passwords in addresses, headers and parameters that say so."""
+
+    def __init__(self, parameters: Mapping[str, Any], *keys_and_urls: str | None) -> None:
+        self.client: object = None
+        """Who sends it. It may be a fake, and it may get its key only while it sends."""
+        self._parameters = parameters
+        self._keys_and_urls = keys_and_urls
+
+    def keep_out_of(self, error: LLMError) -> None:
+        """Take the secrets out of what `error` says, and what the SDK has raised away from it if it is no better.
+
+        Nor may that have sequences in it that a terminal would obey, for it is shown with the traceback.
+        """
+        # The longest first: one may be a part of another.
+        known = sorted(set(self._all()), key=len, reverse=True)
+        error.args = tuple(_hide(value, known) for value in error.args)
+        for name, value in vars(error).items():
+            if name != "partial_text":  # which everybody has read already
+                setattr(error, name, _hide(value, known))
+        if any(_is_unfit(cause, known) for cause in _causes(error)):
+            error.__cause__ = error.__context__ = None
+            error.add_note("What has caused it is not shown: it repeats a key, or is not safe for a terminal.")
+
+    def _all(self) -> Iterator[str]:
+        for text in self._keys_and_urls:
+            yield from _in_text(text)
+        for name in ("extra_headers", "extra_query", "extra_body"):
+            yield from _in_fields(self._parameters.get(name))
+        with contextlib.suppress(Exception):  # of an odd client, which must not replace the error that is to be told
+            for name in ("api_key", "auth_token", "base_url"):
+                yield from _in_text(getattr(self.client, name, None))
+            for name in ("default_headers", "default_query"):
+                yield from _in_fields(getattr(self.client, name, None))
+
+
+def _in_fields(fields: object) -> Iterator[str]:
+    """The secrets among headers or parameters, as their names tell."""
+    if isinstance(fields, Mapping):
+        for name, value in fields.items():
+            if _NAMES.search(str(name)):
+                yield from _in_text(value)
+
+
+def _in_text(value: object) -> Iterator[str]:
+    """The secrets in a key, which may have other things around it, or in an address, which is none itself."""
+    text = "" if value is None else str(value)
+    parts = _in_url(text) if "://" in text else (text, *_KEYS.findall(text))
+    return (part for part in parts if len(part) >= _SHORTEST)
+
+
+def _in_url(url: str) -> Iterator[str]:
+    """The parts of an address that may be secret, as they are and as they were meant."""
+    try:
+        parts = urlsplit(url)
+        users = [parts.username or "", parts.password or ""]
+    except ValueError:
+        return
+    for part in (*users, *(value for _, value in parse_qsl(parts.query))):
+        yield part
+        yield unquote(part)
+
+
+def _hide(value: Any, known: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        for secret in known:
+            value = value.replace(secret, _HIDDEN)
+    return value
+
+
+def _is_unfit(error: BaseException, known: Sequence[str]) -> bool:
+    said = "".join(traceback.format_exception_only(error))
+    is_safe = terminal_text(said) == said.replace("\r\n", "\n")
+    # Its fields too, such as the body of a response: tools that report errors show them.
+    held = ascii([error.args, vars(error)])
+    return not is_safe or any(secret in said or secret in held for secret in known)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What a traceback shows above `error`, and what it would if nothing were suppressed."""
+    seen = {id(error)}
+    waiting = [error.__cause__, error.__context__]
+    while waiting:
+        cause = waiting.pop()
+        if cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [cause.__cause__, cause.__context__]
