@@ -47,6 +47,13 @@ def test_the_figures_are_true() -> None:
     assert figures == "10 agents, 18 tokens, 5.0 s; one after another: 10.0 s (2.0 times as long)"
 
 
+def test_what_is_shown_is_safe_for_a_terminal() -> None:
+    """Escape sequences that a model says are not in its lane, and none hides what another message says."""
+    crew = dataclasses.replace(crew_of_one_second_each(), editor=model("\x1b[2JThe\a \x1b]0;title"))
+    run = finished_run(crew)
+    assert run.answer == "The<U+0007> "
+
+
 def test_waiting_is_not_working() -> None:
     """A lane starts when all is there that its model was sent, and ends with the last token."""
     lanes = finished_run(crew_of_one_second_each()).lanes

@@ -61,6 +61,19 @@ async def test_a_mistake_is_told_in_one_line(arguments: list[str], tmp_path: Pat
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["doctor", "\x1b[2J\a"], ["chat", "--model", "\x1b[2J\a"], ["chat", "--history", "/\x1b[2J\a/x.md"]],
+    ids=["argparse", "model", "file"],
+)
+async def test_a_mistake_is_repeated_without_control_characters(arguments: list[str], tmp_path: Path) -> None:
+    """What was asked for stands in the complaint, and nothing of it is obeyed by the terminal."""
+    ended = await run_miniagents(*arguments, cwd=tmp_path)
+    assert ended.status == 2
+    assert "\x1b" not in ended.stderr
+    assert "<U+0007>" in ended.stderr
+
+
 async def test_the_help_loads_nothing_that_takes_time(tmp_path: Path) -> None:
     """`--help` answers before the library, pydantic, rich or asyncio are loaded."""
     program = (

@@ -183,11 +183,12 @@ async def test_servers_that_answer_are_found_with_their_models() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
         b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"data": 10}',
         b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + b"[" * 99_999,
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"\xff\xfe",
         b"",
     ],
-    ids=["404", "a web site", "another JSON", "no list", "cut off", "another protocol", "bytes", "silence"],
+    ids=["404", "a web site", "another JSON", "no list", "cut off", "deep", "another protocol", "bytes", "silence"],
 )
 async def test_whatever_else_listens_there_is_left_alone(answer: bytes) -> None:
     """Something that is no model server, or does not answer in time, is as good as nothing."""

@@ -158,6 +158,14 @@ def test_what_has_no_frozen_form_is_refused_with_its_place(value: Any, error: ty
         Message("text", x=value)
 
 
+def test_a_place_is_named_on_one_line_and_without_control_characters() -> None:
+    """An error that names a field of data is short, and has nothing in it that a terminal would obey."""
+    with pytest.raises(ValueError, match=r"^'data\.\\x1b\[2J\\n' is nan"):
+        Message(data={"\x1b[2J\n": float("nan")})
+    with pytest.raises(ValueError, match=f"^{'x' * 200}… is nan"):
+        Message(**{"x" * 10_000: float("nan")})
+
+
 def test_a_value_that_contains_itself_is_refused() -> None:
     """A list that contains itself is a clear `ValueError` and not a `RecursionError`."""
     ring: list[Any] = []

@@ -68,6 +68,13 @@ def test_a_template_that_reaches_for_more_is_refused(template: str) -> None:
         Message(text_template=template, name="x", nested={"a": 1})
 
 
+def test_a_template_does_not_grow_beyond_bounds() -> None:
+    """Fields may add ten million characters to a template, and a longer text is refused when the message is made."""
+    assert len(str(Message(text_template="{a}" * 10, a="x" * 1_000_000))) == 10_000_000
+    with pytest.raises(ValueError, match="more than 10,000,000 characters"):
+        Message(text_template="{a}" * 10 + "{b}", a="x" * 1_000_000, b="x")
+
+
 def test_bad_fields_are_refused_at_once() -> None:
     """A text that is no text, a missing declared field and a text given twice are errors when the message is made."""
     with pytest.raises(ValidationError):
