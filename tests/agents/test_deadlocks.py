@@ -18,6 +18,7 @@ def _frozen_heap() -> Iterator[None]:
     with frozen_heap():
         yield
 
+
 Shape = Callable[[], Awaitable[BaseException | None]]
 shapes: dict[str, tuple[Shape, list[str]]] = {}
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the two modules need each other: a promise lives in a conte
 
 T = TypeVar("T")
 PromiseResolvedHandler: TypeAlias = Callable[["Promise[Any]", Any], Awaitable[None]]
+TaskDone: TypeAlias = Callable[["asyncio.Task[Any]"], object]
 
 logger = logging.getLogger(__name__)
 
@@ -263,7 +264,7 @@ class PromisingContext:
         *,
         name: str | None = None,
         branch: Branch | None = None,
-        on_done: "Callable[[asyncio.Task[T]], object] | None" = None,
+        on_done: TaskDone | None = None,
     ) -> "asyncio.Task[T]":
         """Start `coroutine` as a task of this context, and what it starts as growing on `branch`.
 
@@ -288,7 +289,7 @@ class PromisingContext:
     def _make_task(
         self,
         coroutine: Coroutine[Any, Any, T],
-        on_done: "Callable[[asyncio.Task[T]], object] | None",
+        on_done: TaskDone | None,
         name: str | None,
         branch: Branch | None = None,
     ) -> "asyncio.Task[T]":
