@@ -94,8 +94,7 @@ class PromisingContext:
         self.start_everything_asap_by_default = start_everything_asap_by_default
         self.appenders_capture_errors_by_default = appenders_capture_errors_by_default
         self.log_level_for_errors = log_level_for_errors
-        self.parent: PromisingContext | None = None
-        """The context around this one while it is active."""
+        self.parent: PromisingContext | None = None  # the one around this one while it is active
         self._own_handlers: list[PromiseResolvedHandler] = as_handlers(on_promise_resolved)
         self._is_observed = bool(self._own_handlers)
         self._active = False
@@ -287,11 +286,7 @@ class PromisingContext:
             registry.discard(task)
 
     def _make_task(
-        self,
-        coroutine: Coroutine[Any, Any, T],
-        on_done: TaskDone | None,
-        name: str | None,
-        branch: Branch | None = None,
+        self, coroutine: Coroutine[Any, Any, T], on_done: TaskDone | None, name: str | None, branch: Branch | None
     ) -> "asyncio.Task[T]":
         try:
             loop = self._running_loop(name or "A task")
@@ -372,7 +367,7 @@ class PromisingContext:
 
     def observe(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a task that looks on. It waits by `observing` only, and the context does not wait for it."""
-        self._observers.add(self._make_task(coroutine, None, "observer"))
+        self._observers.add(self._make_task(coroutine, None, "observer", None))
 
     async def observing(self, promise: "Promise[Any]", seen: int) -> None:
         """Wait, as an observer, until a promise has grown, without starting whoever would let it grow."""
@@ -388,7 +383,8 @@ class PromisingContext:
 
     def run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call a handler in a task of this context. What it raises is logged."""
-        self._handlers.add(self._make_task(call_handler(call, self.log_level_for_errors), self.forget_task, "handler"))
+        calling = call_handler(call, self.log_level_for_errors)
+        self._handlers.add(self._make_task(calling, self.forget_task, "handler", None))
 
 
 def current_context() -> PromisingContext | None:
