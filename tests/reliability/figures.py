@@ -5,6 +5,7 @@ import contextlib
 import functools
 import gc
 import logging
+import random
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from miniagents import InteractionContext, Message, MessageSequence, MiniAgents, miniagent
-from miniagents.promising import MiniAgentsError, Promise
+from miniagents.promising import MiniAgentsError, Promise, StreamedPromise
 from miniagents.testing.contract import Raised
 from miniagents.testing.virtual_time import run_virtual
 
@@ -163,6 +164,35 @@ def leaks_of_calls(calls: int) -> dict[str, int]:
         }
 
     return asyncio.run(main())
+
+
+# ---------------------------------------------------------------------- R9: bounded streams
+
+
+def furthest_ahead(pieces: int, max_ahead: int, number: int = 0) -> int:
+    """How far a producer that never waits was ahead of a reader that is slow and fast by turns, drawn from a seed."""
+    fate = random.Random(number)
+    made = taken = furthest = 0
+
+    async def streamer(_: Any) -> AsyncIterator[int]:
+        nonlocal made, furthest
+        for piece in range(pieces):
+            made += 1
+            furthest = max(furthest, made - taken)
+            yield piece
+
+    async def main() -> int:
+        nonlocal taken
+        async with MiniAgents():
+            async for piece in StreamedPromise(streamer, max_ahead=max_ahead):
+                assert piece == taken
+                taken += 1
+                if fate.random() < 0.3:
+                    await asyncio.sleep(fate.choice((0, 0, 1)))
+        assert taken == pieces
+        return furthest
+
+    return run_virtual(main, seed=number, max_steps=10 * pieces)
 
 
 # ---------------------------------------------------------------------- R8: depth

@@ -35,6 +35,12 @@ def test_calls_leave_nothing_behind() -> None:
     assert set(figures.leaks_of_calls(50).values()) == {0}
 
 
+@pytest.mark.parametrize("max_ahead", [1, 10])
+def test_a_producer_stays_within_its_bound(max_ahead: int) -> None:
+    """However slow and fast a reader is by turns, a producer that never waits is as far ahead as was allowed, not more."""
+    assert figures.furthest_ahead(2000, max_ahead) == max_ahead
+
+
 def test_depth_is_no_special_case() -> None:
     """Thousands of agents, promises and lists inside each other are no problem."""
     assert figures.agents_deep(2000)
