@@ -194,6 +194,24 @@ async def test_anthropics_tool_calls_are_put_together(stream: bool) -> None:
     assert (found.id, found.name, json.loads(found.arguments)) == ("t1", "search", {"q": 1})
 
 
+@pytest.mark.parametrize("call", [3, {}, {"index": 1}, {"id": 5, "function": {"name": None}}], ids=repr)
+async def test_a_call_with_nothing_in_it_is_none_by_openai(call: Any) -> None:
+    """What has neither id nor name nor arguments is no call of a tool, and does not fill an empty answer."""
+    async with MiniAgents():
+        replies = openai_agent.inquire("hi", async_client=fake_openai([chunk(tool_calls=[call]), chunk("stop")]))
+        with pytest.raises(LLMEmptyCompletionError):
+            await replies
+
+
+async def test_a_call_with_nothing_in_it_is_none_by_anthropic() -> None:
+    """Likewise for a block of Anthropic that only says that it is a call."""
+    events = [{"type": "content_block_start", "content_block": {"type": "tool_use"}}, {"type": "message_stop"}]
+    async with MiniAgents():
+        replies = anthropic_agent.inquire("hi", async_client=fake_anthropic(events))
+        with pytest.raises(LLMEmptyCompletionError):
+            await replies
+
+
 async def test_thinking_is_not_part_of_the_answer() -> None:
     """What a model thinks before it speaks does not appear in the text."""
     events = [

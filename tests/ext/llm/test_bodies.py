@@ -293,6 +293,20 @@ async def test_what_is_no_whole_answer(way, body: bytes, content_type: str) -> N
     assert "password" not in str(found)
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream asked", "whole asked"])
+async def test_a_body_that_is_not_packed_as_it_says(way, stream: bool) -> None:
+    """A body that cannot be unpacked came over a good connection, and is an error of the protocol."""
+    kind = EVENT_STREAM if stream else "application/json"
+    found = await outcome(way, chunk("hi"), f"{kind}\r\ncontent-encoding: gzip", stream=stream)
+    assert type(found) is LLMProtocolError, repr(found)
+
+
+async def test_a_body_in_other_characters_than_it_says(way) -> None:
+    """What cannot be decoded is the fault of the answer, not of the request."""
+    found = await outcome(way, b"<html>Sign in</html>", "text/html; charset=utf-16", stream=False)
+    assert type(found) is LLMProtocolError, repr(found)
+
+
 async def test_json_that_is_broken_in_the_place_of_a_stream(way) -> None:
     """A whole answer that is no JSON is an error of the protocol."""
     assert type(await outcome(way, b'{"a', "application/json", stream=True)) is LLMProtocolError

@@ -65,6 +65,13 @@ def test_characters_that_end_lines_elsewhere_do_not_end_them_here() -> None:
     assert read_events([f"data: {line}\n\n".encode()]) == [(line.encode(), True)]
 
 
+@pytest.mark.parametrize("at", range(4))
+def test_a_byte_order_mark_hides_no_event(at: int) -> None:
+    """A mark at the very beginning, however it is cut, is not a part of the first line; elsewhere it is no line end."""
+    body = b"\xef\xbb\xbfdata: 1\n\ndata: \xef\xbb\xbf2\n\n"
+    assert read_events([body[:at], body[at:]]) == [(b"1", True), (b"\xef\xbb\xbf2", True)]
+
+
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_an_event_that_was_not_ended_counts(end: bytes) -> None:
     """The last event comes out without the empty line that should follow it, and says that it was not ended."""

@@ -5,6 +5,7 @@ make a model of each chunk, at four times the cost, hide the end marker, and tak
 """
 
 import asyncio
+import codecs
 import inspect
 import json
 import re
@@ -143,7 +144,9 @@ class EventData(NamedTuple):
 async def event_data(body: AsyncIterable[bytes]) -> AsyncIterator[EventData]:
     """The data of the server-sent events in `body`, several lines of one event joined; without empty ones."""
     data: list[bytes] = []
+    mark = codecs.BOM_UTF8  # some servers begin with it; left there, it would hide the first event
     async for line in _lines(body):
+        line, mark = line.removeprefix(mark), b""
         if line.startswith(b"data:"):
             data.append(line[5:].strip(b" "))
         elif not line and data:

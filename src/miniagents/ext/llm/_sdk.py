@@ -34,7 +34,7 @@ def refusals_explained(provider: str) -> Iterator[None]:
     """Turn what an SDK raises for arguments that it does not take, before it sends anything, into errors of ours."""
     try:
         yield
-    except (LLMError, json.JSONDecodeError, UnicodeDecodeError):
+    except (LLMError, json.JSONDecodeError):
         raise  # ours, or about the answer
     except TypeError as error:
         raise LLMParameterError(
@@ -42,6 +42,9 @@ def refusals_explained(provider: str) -> Iterator[None]:
             "goes through in `extra_body={...}`."
         ) from error
     except ValueError as error:
+        # Only what cannot be encoded is of the request; what cannot be decoded has many classes, also the plain one.
+        if isinstance(error, UnicodeError) and not isinstance(error, UnicodeEncodeError):
+            raise
         raise LLMRequestError(f"The SDK of {provider} refuses the request: {error}") from error
 
 
@@ -60,7 +63,7 @@ class SDKErrors:
     def classes(self) -> tuple[type[Exception], ...]:
         """All errors that `explain` can explain."""
         return (
-            *(ConnectionError, TimeoutError, json.JSONDecodeError, UnicodeDecodeError),
+            *(ConnectionError, TimeoutError, json.JSONDecodeError, UnicodeError),
             *classes_named("httpx2", "RequestError", "InvalidURL"),
             *self._named(self.base),
         )
@@ -79,6 +82,10 @@ class SDKErrors:
             *self._named("APIConnectionError"),
             *classes_named("httpx2", "RequestError"),
         )
+        # The HTTP client counts a body that it cannot unpack among the failures of connections.
+        unpacking = classes_named("httpx2", "DecodingError")
+        if isinstance(error, unpacking) or isinstance(error.__cause__, unpacking):
+            return LLMProtocolError(f"{self.provider} sent something that is not packed as it says ({what}).")
         if isinstance(error, timeouts):
             return LLMTimeoutError(f"The request to {where} has timed out ({what}).")
         if isinstance(error, breaks):

@@ -9,7 +9,7 @@ from miniagents.agents import InteractionContext, miniagent
 from miniagents.ext.llm._body import AnswerParts, parts_of
 from miniagents.ext.llm._client import base_url_of
 from miniagents.ext.llm._sdk import error_in_answer
-from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, texts, valid_text
+from miniagents.ext.llm._wire import error_in, field, figures, list_field, real_calls, text_field, texts, valid_text
 from miniagents.ext.llm.errors import MissingKeyError
 from miniagents.ext.llm.llm_common import (
     DEFAULT_MAX_SILENCE,
@@ -121,8 +121,8 @@ class AnthropicProvider(LLMProvider):
                 answer.is_over = True
         if usage:
             yield {"usage": usage}
-        if tool_calls:
-            yield {"tool_calls": list(tool_calls.values())}
+        if calls := real_calls(tool_calls.values()):
+            yield {"tool_calls": calls}
 
 
 def _tool_call(block: object) -> dict[str, str]:

@@ -9,7 +9,17 @@ from miniagents.agents import InteractionContext, miniagent
 from miniagents.ext.llm._body import AnswerParts, parts_of
 from miniagents.ext.llm._client import base_url_of
 from miniagents.ext.llm._sdk import error_in_answer
-from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, text_of, texts, valid_text
+from miniagents.ext.llm._wire import (
+    error_in,
+    field,
+    figures,
+    list_field,
+    real_calls,
+    text_field,
+    text_of,
+    texts,
+    valid_text,
+)
 from miniagents.ext.llm.errors import LLMRequestError, MissingKeyError
 from miniagents.ext.llm.llm_common import (
     DEFAULT_MAX_SILENCE,
@@ -92,8 +102,8 @@ class OpenAIProvider(LLMProvider):
                 _collect_tool_calls(list_field(delta, "tool_calls"), tool_calls)
                 answer.finish_reason = text_field(choice, "finish_reason") or answer.finish_reason
         yield texts(finish_reason=answer.finish_reason)
-        if tool_calls:
-            yield {"tool_calls": list(tool_calls.values())}
+        if calls := real_calls(tool_calls.values()):
+            yield {"tool_calls": calls}
 
 
 def with_completions_loaded(client: Any) -> Any:
