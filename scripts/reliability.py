@@ -4,6 +4,7 @@
     python scripts/reliability.py --scale 12       twelve times as much
     python scripts/reliability.py --write          keeps the table in docs/reliability.md
     python scripts/reliability.py --point POINT    runs one point again, as a failing one has printed it
+    python scripts/reliability.py --wire CASE      likewise one answer of an LLM provider
 
 The exit status is 1 if anything went wrong that is not known (`OPEN` in `tests/reliability/sweeps.py`).
 """
@@ -25,10 +26,11 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- figures: written by scripts/reliability.py -->", "<!-- end of the figures -->"
 INPUTS_AT_ONCE = 3000
+STEP_BETWEEN_BYTES = 19  # of an answer; every byte from scale 10 on
 
 sys.path[0] = str(ROOT / "tests")  # in place of the folder of this script, which has the name of the package wanted
 
-from reliability import figures, processes  # noqa: E402  (they are no part of the package)
+from reliability import figures, processes, wire  # noqa: E402  (they are no part of the package)
 from reliability.harness import ERRORS, Point  # noqa: E402
 from reliability.planted import PLANTED  # noqa: E402
 from reliability.probes import passed_through  # noqa: E402
@@ -80,7 +82,6 @@ NOT_YET = [
     Figure("R7", "cost of a call", "100 µs, 12 KiB", "not measured yet", None),
     Figure("R9", "cost of a token; bounded streams", "3 µs, 120 B", "not measured yet", None),
     Figure("R10", "longest stretch without a turn of the loop", "20 ms", "not measured yet", None),
-    Figure("R12", "faults on the wire of LLM providers, cut at every byte", "50,000", "not counted yet", None),
 ]
 
 
@@ -189,6 +190,20 @@ def probes() -> Figure:
     return Figure("R15", what, "1,500; 0", measured, not bad and not missed, made >= 1500)
 
 
+def wire_faults(scale: int) -> Figure:
+    """Answers of LLM providers."""
+    with frozen_heap():
+        found = wire.sweep(max(1, STEP_BETWEEN_BYTES // scale))
+    for run in found.bad[:20]:
+        say(str(run))
+    measured = (
+        f"{found.tried:,} cases, {found.silent_truncations} silent truncations, {found.undocumented} undocumented "
+        f"errors or hangs, {len(found.bad)} that are not as they must be in all"
+    )
+    what = f"faults on the wire of LLM providers, {len(found.scenarios)} answers, cut at every byte"
+    return Figure("R12", what, "50,000; 0", measured, not found.bad, found.tried >= 50_000)
+
+
 async def interrupts(scale: int, folder: Path) -> Figure:
     """Ctrl+C."""
     exits = await processes.interrupt(12 * scale, folder)
@@ -239,6 +254,7 @@ def measure(scale: int, results: dict[str, Result]) -> list[Figure]:
         depth,
         lambda: bad_inputs(scale),
         probes,
+        lambda: wire_faults(scale),
     ]
     for make in makers:
         found.append(make())
@@ -291,15 +307,26 @@ def run_again(point: Point) -> int:
     return 1 if run.problems else 0
 
 
+def send_again(case: wire.Case) -> int:
+    """Run one answer and say what comes of it."""
+    with wire.wires() as made:
+        run = made.run(case)
+    sys.stdout.write(f"{case}: nothing is wrong: {run.got}\n" if run.is_good else f"{run}\n")
+    return 0 if run.is_good else 1
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=int, default=1, help="how many times as much as the tests try")
     parser.add_argument("--write", action="store_true", help="keep the table in docs/reliability.md")
     parser.add_argument("--point", type=Point.parse, help="run one point again")
+    parser.add_argument("--wire", type=wire.Case.parse, help="run one answer of a provider again")
     arguments = parser.parse_args()
     if arguments.point is not None:
         return run_again(arguments.point)
+    if arguments.wire is not None:
+        return send_again(arguments.wire)
     start = time.monotonic()
     results = sweep(arguments.scale)
     found = measure(arguments.scale, results)
