@@ -192,13 +192,12 @@ def probes() -> Figure:
 
 def wire_faults(scale: int) -> Figure:
     """Answers of LLM providers."""
-    with frozen_heap():
-        found = wire.sweep(max(1, STEP_BETWEEN_BYTES // scale))
+    found = wire.sweep(max(1, STEP_BETWEEN_BYTES // scale))
     for run in found.bad[:20]:
         say(str(run))
     measured = (
         f"{found.tried:,} cases, {found.silent_truncations} silent truncations, {found.undocumented} undocumented "
-        f"errors or hangs, {len(found.bad)} that are not as they must be in all"
+        f"errors or hangs, {len(found.bad)} outcomes in all that are not as they must be"
     )
     what = f"faults on the wire of LLM providers, {len(found.scenarios)} answers, cut at every byte"
     return Figure("R12", what, "50,000; 0", measured, not found.bad, found.tried >= 50_000)

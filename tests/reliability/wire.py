@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -254,5 +255,9 @@ class Findings:
 
 def sweep(step: int) -> Findings:
     """Run all cases at each `step`th byte."""
-    with wires() as made:
-        return Findings().add(map(made.run, made.cases(step)))
+    gc.freeze()  # what is there already is not looked at again and again
+    try:
+        with wires() as made:
+            return Findings().add(map(made.run, made.cases(step)))
+    finally:
+        gc.unfreeze()

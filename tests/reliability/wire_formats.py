@@ -111,11 +111,13 @@ class OpenAIFormat(Format):
     """Chat completions."""
 
     def _chunk(self, delta: Any, reason: str | None = None, *, more: Any = None, **tells: Any) -> Part:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        choice = {"delta": delta} if reason is None else {"delta": delta, "finish_reason": reason}
         return self.event({**(more or {}), "choices": [choice]}, reason=reason, **tells)
 
     def start(self, role: str | None = "assistant") -> Part:
-        return self._chunk({"role": role, "content": ""} if role else {"content": ""})
+        delta = {"role": role, "content": ""} if role else {"content": ""}
+        # As most servers fill it; elsewhere what tells nothing is left out, because each byte is another run.
+        return self.event({"id": "c1", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
 
     def text(self, text: str, beside: dict[str, Any] | None = None) -> Part:
         return self._chunk({**(beside or {}), "content": text}, more=beside, text=text)
