@@ -31,6 +31,7 @@ STEP_BETWEEN_BYTES = 19  # of an answer; every byte from scale 10 on
 sys.path[0] = str(ROOT / "tests")  # in place of the folder of this script, which has the name of the package wanted
 
 from reliability import figures, processes, wire  # noqa: E402  (they are no part of the package)
+from reliability.catalogue import CATALOGUE, judge, named_tests, outcomes_in  # noqa: E402
 from reliability.harness import ERRORS, Point  # noqa: E402
 from reliability.planted import PLANTED  # noqa: E402
 from reliability.probes import passed_through  # noqa: E402
@@ -77,7 +78,6 @@ class Figure(NamedTuple):
 
 
 NOT_YET = [
-    Figure("R1", "faults of a catalogue, each with a test of its name", "all", "not counted yet", None),
     Figure("R6", "agents held at once", "100,000", "not measured yet", None),
     Figure("R7", "cost of a call", "100 µs, 12 KiB", "not measured yet", None),
     Figure("R9", "cost of a token; bounded streams", "3 µs, 120 B", "not measured yet", None),
@@ -106,6 +106,24 @@ def unknown(results: dict[str, Result]) -> list[str]:
     """The bad points that are not known."""
     known = tuple(f"{sweep}:{scenario}:" for sweep, scenario in OPEN)
     return [bad for result in results.values() for bad in result.bad if not bad.startswith(known)]
+
+
+def catalogue() -> Figure:
+    """The faults of the catalogue, by a run of the tests that it names."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        pytest = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}"]
+        subprocess.run([*pytest, *named_tests(CATALOGUE)], cwd=ROOT, capture_output=True, check=False)
+        verdict = judge(CATALOGUE, outcomes_in(report.read_text(encoding="utf-8")))
+    for key, missing in verdict.not_survived.items():
+        say(f"not survived: {key}: {missing}")
+    rows = len(verdict.survived) + len(verdict.not_survived)
+    missing = f" (not: {', '.join(verdict.not_survived)})" if verdict.not_survived else ""
+    measured = (
+        f"{len(verdict.survived)} of {rows}{missing}, {verdict.tests} tests; not offered: {len(verdict.not_offered)}"
+    )
+    what = "faults of the catalogue that are survived; tests of them"
+    return Figure("R1", what, "all; 120", measured, not verdict.not_survived, verdict.tests >= 120)
 
 
 def deadlocks(results: dict[str, Result]) -> Figure:
@@ -247,6 +265,7 @@ def measure(scale: int, results: dict[str, Result]) -> list[Figure]:
     found = [*counted(results), *NOT_YET]
     makers: list[Callable[[], Figure]] = [
         planted,
+        catalogue,
         lambda: deadlocks(results),
         error_fan_out,
         leaks,
@@ -335,8 +354,8 @@ def main() -> int:
         write(text)
     bad = unknown(results)
     sys.stdout.writelines(f"{point}\n" for point in bad)
-    # The sweeps have been judged by their unknown points.
-    judged = [figure for figure in found if figure.key not in ("R2", "R3", "R4")]
+    # The sweeps have been judged by their unknown points; what R1 counts are tests, or known to be open.
+    judged = [figure for figure in found if figure.key not in ("R1", "R2", "R3", "R4")]
     is_good = not bad and all(figure.is_good is not False for figure in judged)
     return 0 if is_good else 1
 

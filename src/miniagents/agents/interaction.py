@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from miniagents.agents.nodes import observe_call
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
 from miniagents.promising.context import PromisingContext, current_context
-from miniagents.promising.errors import NoActiveContextError
+from miniagents.promising.errors import AppenderClosedError, NoActiveContextError
 from miniagents.promising.log import cancelled_error, capture
 from miniagents.promising.tree import Finishable
 
@@ -65,14 +65,26 @@ class InteractionContext:
         Raises `TypeError` for what is no message (nothing of `messages` is added then), and `AppenderClosedError` after
         `finish_early()` or when the agent has returned.
         """
-        self._appender.append(messages)
+        try:
+            self._appender.append(messages)
+        except AppenderClosedError as error:
+            self._name(error)
+            raise
 
     def reply_out_of_order(self, messages: MessageType) -> None:
         """Like `reply`, but each message is delivered as soon as its first token is there, whatever was given before.
 
         Sequences are delivered message by message, in their own order. The reply ends when all of it was delivered.
         """
-        self._appender.append_out_of_order(messages)
+        try:
+            self._appender.append_out_of_order(messages)
+        except AppenderClosedError as error:
+            self._name(error)
+            raise
+
+    def _name(self, error: AppenderClosedError) -> None:
+        # It is raised in a task that outlives the agent, whose traceback need not show what it belonged to.
+        error.add_note(f"The reply is that of {self.this_agent.alias}.")
 
     def finish_early(self) -> None:
         """Close the reply now. Readers see its end, while the agent may go on with work that replies nothing."""

@@ -18,6 +18,7 @@ from miniagents.ext.llm.errors import LLMError, MissingExtraError, MissingKeyErr
 from miniagents.ext.llm.llm_common import AnswerEvent, ClientOptions, LLMProvider, Prompt, reply_with_llm
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.promising import PromiseCancelledError
 from miniagents.testing.llm_server import LLMServer
 
 BOTH = pytest.mark.parametrize(("agent", "sdk", "name"), [
@@ -143,6 +144,26 @@ async def test_cancelling_the_context_closes_the_connection(way) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await server.wait_until(lambda: request.is_finished)
+
+
+async def test_cancelling_a_call_closes_its_connection(way) -> None:
+    """`cancel()` of a call ends its request, which costs nothing any more; what was said stays, and so do other calls."""
+    async with LLMServer(reply=["a", "b", "c"], paced=True) as server, MiniAgents():
+        agent = way.agent(server)
+        replies = agent.inquire("hi")
+        server.release_token()
+        promise = await anext(aiter(replies))
+        tokens = aiter(promise)
+        assert await anext(tokens) == "a"
+        replies.cancel("enough")
+        with pytest.raises(PromiseCancelledError, match="enough"):
+            await anext(tokens)
+        await server.wait_until(lambda: server.requests[0].is_finished)
+        assert server.requests[0].tokens_sent == 1
+        other = agent.inquire("hi")
+        for _ in range(3):
+            server.release_token()
+        assert [str(message) for message in await other] == ["abc"]
 
 
 async def test_a_reader_that_leaves_changes_nothing_for_another(way) -> None:
