@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import inspect
 import itertools
+import logging
 import os
 import signal
 import subprocess
@@ -286,6 +288,40 @@ def test_other_agents_go_on_when_one_fails() -> None:
 
 
 # ---------------------------------------------------------------------- who is told
+
+
+@pytest.mark.parametrize("agents", [1, 30])
+def test_the_end_of_a_block_tells_for_whom_it_waits(agents: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Who wonders why a program does not end finds in the log, once, the agents at work and the lines they are in."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            for _ in range(agents):
+                sleeping.inquire()
+
+    with caplog.at_level(logging.INFO, "miniagents"):
+        run_virtual(scenario)
+    (told,) = caplog.messages
+    line = inspect.getsourcelines(sleeping.function)[1] + 2
+    assert told.count(f"SLEEPING at {__file__}:{line}") == min(agents, 20)
+    assert ("and 10 more" in told) == (agents == 30)
+
+
+def test_a_block_that_ends_soon_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged about agents that end within seconds."""
+
+    @miniagent
+    async def quick(ctx: InteractionContext) -> None:
+        await asyncio.sleep(5)
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            quick.inquire()
+        await asyncio.sleep(100)
+
+    with caplog.at_level(logging.INFO, "miniagents"):
+        run_virtual(scenario)
+    assert not caplog.messages
 
 
 def test_each_message_is_persisted_once_and_inner_ones_first() -> None:

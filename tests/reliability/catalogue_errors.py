@@ -257,8 +257,18 @@ CANCELLATION = (
     Fault(
         "B11",
         "an agent never ends, and the block is left normally",
-        at("promising/test_context", "test_leaving_normally_waits_for_everything"),
-        open="it is waited for, as promised, but until Ctrl+C nothing says for whom",
+        at(
+            "agents/test_context",
+            "test_the_end_of_a_block_tells_for_whom_it_waits[1]",
+            "test_the_end_of_a_block_tells_for_whom_it_waits[30]",
+        )
+        + at("promising/test_context", "test_leaving_normally_waits_for_everything")
+        + at(
+            "agents/test_ownership",
+            "test_a_deadline_holds_for_all_that_is_called",
+            "test_a_plain_promise_can_be_cancelled",
+            "test_a_block_ends_the_work_with_it[the end]",
+        ),
     ),
     Fault(
         "B12",

@@ -225,6 +225,7 @@ SECURITY = (
             "test_what_is_nested_too_deeply_is_refused_also_when_it_was_built_up",
         )
         + at("ext/llm/test_bodies", "test_a_body_that_is_no_answer[nested too deep-openai]")
+        + at("ext/llm/test_wire", "test_a_line_without_end_takes_linear_time")
         + at("ext/test_chat_markdown", "test_long_texts_take_linear_time")
         + at("ext/test_models_eliza", "test_an_endless_statement_is_answered_at_once"),
         open="nothing limits the size of an answer",

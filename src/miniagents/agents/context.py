@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from miniagents.agents.lingering import lingering_told
 from miniagents.messages import MessageContext, PersistMessageHandler
 from miniagents.promising.context import PromiseResolvedHandler
 from miniagents.promising.runner import run as run_in_new_loop
@@ -57,6 +58,10 @@ class MiniAgents(MessageContext):
             **options,
         )
         self.stream_llm_tokens_by_default = stream_llm_tokens_by_default
+
+    async def _finish(self) -> None:
+        with lingering_told(self._tasks):
+            await super()._finish()
 
     def run(self, awaitable: Awaitable[T]) -> T:
         """Run `awaitable` (a coroutine, or the replies of an agent) in this context and give its result. Blocks.

@@ -72,6 +72,12 @@ def test_a_byte_order_mark_hides_no_event(at: int) -> None:
     assert read_events([body[:at], body[at:]]) == [(b"1", True), (b"\xef\xbb\xbf2", True)]
 
 
+def test_a_line_without_end_takes_linear_time() -> None:
+    """Fifty megabytes in one line, such as a picture, take a moment; looked at anew with each chunk they take minutes."""
+    chunks = [b"data: ", *[b"x" * 2**16] * 800, b"\n\n"]
+    assert read_events(chunks) == [(b"x" * 2**16 * 800, True)]
+
+
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_an_event_that_was_not_ended_counts(end: bytes) -> None:
     """The last event comes out without the empty line that should follow it, and says that it was not ended."""

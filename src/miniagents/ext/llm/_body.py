@@ -163,7 +163,8 @@ async def _lines(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     Lines end in LF, CR or CRLF only: the line iterators of HTTP clients also split at characters that JSON may contain,
     such as U+2028.
     """
-    rest = b""
+    # In pieces: joined anew for each chunk, a line of many megabytes would take time by the square of its length.
+    unfinished: list[bytes] = []
     ended_in_cr = False
     async for chunk in body:
         if not chunk:
@@ -171,11 +172,16 @@ async def _lines(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         if ended_in_cr:
             chunk = chunk.removeprefix(b"\n")  # the other half of a CRLF that was cut in two
         ended_in_cr = chunk.endswith(b"\r")
-        *lines, rest = _LINE_END.split(rest + chunk)
-        for line in lines:
-            yield line
-    if rest:
-        yield rest
+        first, *others = _LINE_END.split(chunk)
+        unfinished.append(first)
+        if others:
+            yield b"".join(unfinished)
+            *lines, rest = others
+            for line in lines:
+                yield line
+            unfinished = [rest]
+    if last := b"".join(unfinished):
+        yield last
 
 
 async def _parsed(body: AsyncIterable[bytes], provider: str) -> AsyncIterator[Any]:
