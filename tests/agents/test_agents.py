@@ -1,6 +1,7 @@
 """Agents: async functions that are sent messages and reply with messages."""
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -195,6 +196,24 @@ def test_an_agent_starts_at_the_next_task_switch_or_when_it_is_read() -> None:
 
     run_virtual(scenario)
     assert started == ["at once", "lazy"]
+
+
+def test_a_lazy_call_that_nobody_read_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """At the end of the outermost context the log says which agents never ran, and how often; not those that did."""
+
+    async def scenario() -> None:
+        async with MiniAgents(start_everything_asap_by_default=False):
+            async with MiniAgents():
+                for _ in range(2):
+                    echo.inquire("never read", start_asap=False)
+                delayed.inquire(delay=1, say="not lazy")
+            assert not caplog.messages
+            echo.fork(alias="DROPPED").inquire("never read")
+            await echo.fork(alias="READ").inquire("read")
+
+    with caplog.at_level(logging.INFO, "miniagents"):
+        run_virtual(scenario)
+    assert caplog.messages == ["Never started, because nobody read their replies: DROPPED (1), ECHO (2)"]
 
 
 def test_agents_run_in_parallel() -> None:

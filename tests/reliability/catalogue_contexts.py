@@ -168,8 +168,8 @@ CONTEXTS = (
     Fault(
         "D13",
         "a lazy agent is called and never read",
-        at("agents/test_context", "test_observing_starts_nothing_and_delays_nothing"),
-        open="it never runs, as promised, but nobody is told",
+        at("agents/test_agents", "test_a_lazy_call_that_nobody_read_is_told")
+        + at("agents/test_context", "test_observing_starts_nothing_and_delays_nothing"),
     ),
     Fault(
         "D14",
