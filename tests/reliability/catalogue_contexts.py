@@ -154,6 +154,7 @@ CONTEXTS = (
             "test_a_call_leaves_no_cyclic_garbage[False]",
             "test_a_call_leaves_no_cyclic_garbage[True]",
             "test_calls_leave_nothing_behind",
+            "test_a_context_that_lives_long_does_not_grow",
         ),
     ),
     Fault(
@@ -210,7 +211,18 @@ LOAD = (
     Fault(
         "E5",
         "a producer is faster than its reader",
-        open="in work",
+        at(
+            "promising/test_backpressure",
+            "test_a_producer_is_never_further_ahead_than_was_said[1]",
+            "test_a_producer_is_never_further_ahead_than_was_said[7]",
+            "test_a_producer_that_nobody_reads_makes_as_much_as_was_said",
+            "test_the_foremost_reader_sets_the_pace",
+            "test_a_reader_that_is_cancelled_lets_the_next_one_go_on",
+            "test_a_context_that_is_left_holds_nobody_back",
+            "test_it_reaches_through_agents",
+        )
+        + at("messages/test_packed", "test_a_finished_message_is_its_text_in_memory")
+        + swept("cancel-bounded_streams", "kill-bounded_streams"),
     ),
     Fault(
         "E6",

@@ -3,7 +3,16 @@
 from reliability.fault import Fault, at, swept
 
 KEEPING = (
-    Fault("G1", "who writes a message down fails for a while", open="in work"),
+    Fault(
+        "G1",
+        "who writes a message down fails for a while, or to the last",
+        at(
+            "agents/test_context",
+            "test_a_persist_handler_that_fails_is_called_again",
+            "test_a_handler_that_could_not_be_called_again_is_reported",
+            "test_a_message_whose_handler_failed_is_persisted_when_it_comes_again",
+        ),
+    ),
     Fault(
         "G2",
         "who writes messages down fails while nobody waits for it",
