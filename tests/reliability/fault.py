@@ -30,10 +30,8 @@ def swept(*names: str) -> Tests:
     return at("reliability/test_sweeps", *(f"test_nothing_hangs_and_nothing_is_lost[{name}]" for name in names))
 
 
-def on_the_wire(name: str, *parameters: str, file: str = "test_faults", behind: bool = False) -> Tests:
-    """A test of LLM agents, for OpenAI and for Anthropic; `behind`: their names are the last of the parameters."""
+def on_the_wire(name: str, *parameters: str, file: str = "test_faults") -> Tests:
+    """A test of LLM agents, for OpenAI and for Anthropic, with each of the parameters."""
     ways = ("openai", "anthropic")
-    if not parameters:
-        return at(f"ext/llm/{file}", *(f"{name}[{way}]" for way in ways))
-    ids = ((parameter, way) if behind else (way, parameter) for way in ways for parameter in parameters)
-    return at(f"ext/llm/{file}", *(f"{name}[{'-'.join(one)}]" for one in ids))
+    ids = [f"{way}-{parameter}" for way in ways for parameter in parameters] if parameters else ways
+    return at(f"ext/llm/{file}", *(f"{name}[{one}]" for one in ids))

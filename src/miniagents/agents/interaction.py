@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from miniagents.agents.never_read import NeverRead
+from miniagents.agents.never_read import counted_until_started
 from miniagents.agents.nodes import observe_call
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
 from miniagents.promising.context import PromisingContext, current_context
@@ -136,20 +136,17 @@ class InteractionContext:
     ) -> MessageSequencePromise:
         """The reply of this call, whose producer is the agent."""
         self._appender.begin()
-        context = current_context()
-        never_read: NeverRead | None = None
-        if context is not None and not (context.start_everything_asap_by_default if start_asap is None else start_asap):
-            never_read = NeverRead.of(context)
-            never_read.called(self.this_agent.alias)
 
         def produce(replies: MessageSequencePromise) -> Coroutine[Any, Any, None]:
-            if never_read is not None:
-                never_read.started(self.this_agent.alias)
             return self._run(function, kwargs, replies)
 
+        start: Callable[[MessageSequencePromise], Coroutine[Any, Any, None]] = produce
+        context = current_context()
+        if context is not None and not (context.start_everything_asap_by_default if start_asap is None else start_asap):
+            start = counted_until_started(context, self.this_agent.alias, produce)
         return MessageSequencePromise(
             self._appender,
-            produce,
+            start,
             name=self.this_agent.alias,
             start_asap=start_asap,
             timeout=timeout,

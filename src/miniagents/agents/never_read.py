@@ -2,44 +2,42 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
 
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.resources import Close
 
+REPLIES = TypeVar("REPLIES")
+RUN = TypeVar("RUN")
+
 logger = logging.getLogger(__name__)
 
 
-class NeverRead:
-    """Counts, for a context, the lazy calls of each agent that have not started.
+def counted_until_started(
+    context: PromisingContext, alias: str, start: Callable[[REPLIES], RUN]
+) -> Callable[[REPLIES], RUN]:
+    """`start`, which begins a lazy call. If it is never called, the end of the outermost context says so.
 
-    What is left at the end is logged at the level `INFO`: a call may be lazy just because it might not be needed.
-    Counts and no references, so that a call that is dropped is freed.
+    At the level `INFO`, because a call may be lazy just because it might not be needed. Kept is a count and no
+    reference, so that a call that is dropped is freed.
     """
+    waiting = context.resource(counted_until_started, _make_counter)
+    waiting[alias] += 1
 
-    __slots__ = ("_calls",)
+    def counted(replies: REPLIES) -> RUN:
+        waiting[alias] -= 1
+        return start(replies)
 
-    def __init__(self) -> None:
-        self._calls: Counter[str] = Counter()
+    return counted
 
-    @classmethod
-    def of(cls, context: PromisingContext) -> "NeverRead":
-        """The one of a context and those around it. It tells when the outermost ends."""
 
-        def make() -> tuple[NeverRead, Close]:
-            made = cls()
-            return made, made._tell
+def _make_counter() -> tuple[Counter[str], Close]:
+    waiting: Counter[str] = Counter()
 
-        return context.resource(cls, make)
-
-    def called(self, alias: str) -> None:
-        """A lazy call was made."""
-        self._calls[alias] += 1
-
-    def started(self, alias: str) -> None:
-        """Its reply is read."""
-        self._calls[alias] -= 1
-
-    async def _tell(self) -> None:
-        left = [f"{alias} ({calls})" for alias, calls in sorted(self._calls.items()) if calls > 0]
+    async def tell() -> None:
+        left = [f"{alias} ({calls})" for alias, calls in sorted(waiting.items()) if calls > 0]
         if left:
             logger.info("Never started, because nobody read their replies: %s", ", ".join(left))
+
+    return waiting, tell
