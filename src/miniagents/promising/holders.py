@@ -5,6 +5,7 @@ import contextvars
 import gc
 import sys
 import types
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
@@ -47,7 +48,10 @@ def held_by_others(write_ends: Sequence[object], insiders: Collection[int]) -> b
     """
     seen = {id(one) for one in write_ends}
     level = list(write_ends)
+    hidden_here = _hidden_references([object()])[0]  # that are made by looking
     while level:
+        if any(hidden > hidden_here for hidden in _hidden_references(level)):
+            return True
         holders = _holders_of(level)
         held = {id(one) for one in level}
         unclear = [
@@ -67,6 +71,18 @@ def held_by_others(write_ends: Sequence[object], insiders: Collection[int]) -> b
         del holders, unclear
         level = ours
     return False
+
+
+def _hidden_references(level: list[Any]) -> list[int]:
+    """How many references there are to each of these that the collector does not see, such as those of running threads.
+
+    What a function has in its variables while it runs is shown to nobody.
+    """
+    ids = [id(one) for one in level]
+    shown = Counter(
+        id(one) for holder in gc.get_referrers(*level) for one in gc.get_referents(holder) if id(one) in ids
+    )
+    return [sys.getrefcount(level[index]) - shown[ids[index]] for index in range(len(level))]
 
 
 def _cannot_write(holder: Any, held: Collection[int]) -> bool:
