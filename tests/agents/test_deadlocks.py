@@ -1,13 +1,22 @@
 """Deadlocks speak: a wait that can never end is an error with names and places, and nothing else is."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from miniagents import InteractionContext, Message, MiniAgents, miniagent
-from miniagents.promising import DeadlineExceededError, DeadlockError, Promise, PromisingContext, StreamedPromise
+from miniagents.promising import (
+    DeadlineExceededError,
+    DeadlockError,
+    Promise,
+    PromisingContext,
+    SequencePromise,
+    StreamAppender,
+    StreamedPromise,
+)
 from miniagents.testing.virtual_time import explore, run_virtual
 from reliability.sweeps import frozen_heap
 
@@ -538,6 +547,33 @@ async def a_call_lies_idle_for_long() -> None:
     assert await session.inquire() == (Message("x"),)
 
 
+@helped_scenario
+async def a_plain_appender_feeds_a_sequence() -> None:
+    appender: StreamAppender[Any] = StreamAppender()
+    sequence: SequencePromise[Any, Any] = SequencePromise(appender.open())
+    asyncio.get_running_loop().call_later(10, appender.append, "late")
+    asyncio.get_running_loop().call_later(20, appender.close)
+    assert await sequence == ("late",)
+
+
+@helped_scenario
+async def whoever_can_help_waits_for_something_else() -> None:
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call, someday = listener.initiate_inquiry(), asyncio.Event()
+
+        async def helps() -> None:
+            await someday.wait()
+            call.send_message("x").finish()
+
+        task = asyncio.create_task(helps())
+        asyncio.get_running_loop().call_later(10, someday.set)
+        ctx.reply(await call.reply_sequence(finish_call=False))
+        await task
+
+    assert await opener.inquire() == (Message("x"),)
+
+
 @pytest.mark.parametrize("name", helped)
 def test_there_is_no_false_alarm(name: str) -> None:
     """What looks like a deadlock, and in which somebody can still help, goes on, in any order of tasks."""
@@ -607,3 +643,55 @@ async def test_each_line_is_the_one_in_which_somebody_waits() -> None:
     places = [line.rpartition(" at ")[2] for line in str(error).splitlines()[1:]]
     assert len(places) == 2
     assert all("test_deadlocks.py:" in place for place in places)
+
+
+def test_an_error_that_was_kept_hides_no_deadlock() -> None:
+    """An agent whose caught errors are kept somewhere is still told that it waits for ever: a traceback helps nobody."""
+    kept: list[TypeError] = []
+
+    async def scenario() -> BaseException | None:
+        replies: dict[str, Any] = {}
+
+        @miniagent
+        async def waits(ctx: InteractionContext, other: str) -> None:
+            try:
+                ctx.reply(object())  # type: ignore[arg-type]
+            except TypeError as error:
+                kept.append(error)
+            await replies[other]
+
+        async with MiniAgents():
+            replies["a"], replies["b"] = waits.inquire(other="b"), waits.inquire(other="a")
+            return await error_of(replies["a"])
+
+    assert isinstance(run_virtual(scenario), DeadlockError)
+    assert len(kept) == 2
+
+
+def test_what_was_looked_into_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that lie idle are looked into less and less often, and not all at once, however many there are."""
+    looks: list[float] = []
+
+    def looked(tasks: Any) -> bool:
+        looks.append(asyncio.get_running_loop().time())
+        return True
+
+    monkeypatch.setattr("miniagents.promising.deadlock.timeouts_of", looked)
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            await asyncio.gather(*[a_call_lies_idle_for_an_hour() for _ in range(25)])
+
+    run_virtual(scenario)
+    assert max(Counter(looks).values()) == 10
+    assert 25 * 50 < len(looks) < 25 * 75  # in the end one a minute for each
+
+
+async def a_call_lies_idle_for_an_hour() -> None:
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        asyncio.get_running_loop().call_later(3600, call.finish)
+        ctx.reply(await call.reply_sequence(finish_call=False))
+
+    assert await opener.inquire() == ()

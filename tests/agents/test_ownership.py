@@ -1,6 +1,7 @@
 """Who owns what: cancelling, deadlines, blocks, and the time that is left to clean up."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -281,6 +282,42 @@ def test_a_deadline_that_was_kept_leaves_nothing_behind() -> None:
         quick.inquire(timeout=0)
 
 
+def test_a_block_waits_for_background_tasks_too() -> None:
+    """When a block has ended its work, that includes the cleaning up of what an agent has started with `start_asap`."""
+
+    @miniagent
+    async def starter(ctx: InteractionContext) -> None:
+        async def background() -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                await asyncio.sleep(3)
+                log.append("background ended")
+
+        PromisingContext.get_current().start_asap(background())
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            async with starter.inquire():
+                await asyncio.sleep(1)
+            assert log == ["background ended"]
+
+    run_virtual(scenario)
+
+
+def test_a_block_around_what_was_never_started_just_ends() -> None:
+    """A call that was made outside any context and that nobody has read has nothing to end, and never starts."""
+
+    async def scenario() -> None:
+        async with working.inquire(depth=0) as replies:
+            pass
+        with pytest.raises(PromiseCancelledError, match="the block that it was bound to has ended"):
+            await replies
+
+    run_virtual(scenario)
+    assert log == []
+
+
 def test_background_tasks_of_an_agent_are_below_it() -> None:
     """What an agent has started with `start_asap`, and what that calls, is cancelled with the agent."""
 
@@ -372,15 +409,6 @@ def test_a_tree_of_any_depth_is_cancelled() -> None:
 # ---------------------------------------------------------------------- grace
 
 
-@miniagent
-async def stubborn(ctx: InteractionContext) -> None:
-    while True:
-        try:
-            await asyncio.sleep(1000)
-        except asyncio.CancelledError:
-            log.append("refused to end")
-
-
 STUBBORN_PROGRAM = """
 import asyncio, miniagents
 from miniagents import MiniAgents, miniagent
@@ -425,6 +453,33 @@ def test_an_agent_that_will_not_stop_is_named(how: str, tmp_path: Path) -> None:
     assert f"STUBBORN at {program}:9" in done.stderr
     assert "KeyError: 'leaving'" in done.stderr
     assert "was destroyed" not in done.stderr
+
+
+def test_all_who_will_not_stop_are_named_when_the_grace_period_is_over() -> None:
+    """`StuckTasksError` counts and names the agents that go on after their cancellation, and not those that end."""
+
+    @miniagent
+    async def refuses(ctx: InteractionContext, released: asyncio.Event) -> None:
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+
+    async def scenario() -> float:
+        released = asyncio.Event()
+        with pytest.raises(StuckTasksError, match="2 of the cancelled tasks have not ended within 3 s") as caught:
+            async with MiniAgents(grace_period=3):
+                refuses.inquire(released=released)
+                refuses.fork(alias="MULE").inquire(released=released)
+                working.inquire(depth=0)
+                await asyncio.sleep(0.5)
+                raise KeyError
+        released.set()
+        for name in ("REFUSES", "MULE"):
+            assert f"  {name} at {__file__}:" in str(caught.value)
+        assert "WORKING" not in str(caught.value)
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == 3.5
 
 
 def test_the_grace_period_is_for_those_who_clean_up() -> None:
@@ -570,7 +625,8 @@ def test_a_stream_with_a_resolver_is_cancelled_as_a_whole(start_asap: bool) -> N
     assert log == (["started"] if start_asap else [])
 
 
-def test_what_was_not_started_yet_does_not_escape() -> None:
+@pytest.mark.parametrize("timeout", [None, 5])
+def test_what_was_not_started_yet_does_not_escape(timeout: float | None) -> None:
     """A lazy call that a cancelled agent has forwarded is not started by its reader any more."""
 
     @miniagent
@@ -579,7 +635,7 @@ def test_what_was_not_started_yet_does_not_escape() -> None:
 
     @miniagent
     async def forwards(ctx: InteractionContext) -> None:
-        ctx.reply(never.inquire(start_asap=False))
+        ctx.reply(never.inquire(start_asap=False, timeout=timeout))
 
     async def scenario() -> None:
         async with MiniAgents():
@@ -644,13 +700,17 @@ def test_a_program_in_a_thread_is_one_of_its_own() -> None:
     assert MiniAgents().run(outer.inquire()) == (Message("inner"),)
 
 
-async def test_an_expired_deadline_is_reported_if_nobody_reads_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_expired_deadline_is_reported_if_nobody_reads_it(caplog: pytest.LogCaptureFixture) -> None:
     """A call whose time was up is an error like any other; one that somebody has cancelled is none."""
-    async with MiniAgents():
-        working.inquire(timeout=0.001, depth=0)
-        cancelled = working.inquire(depth=0)
-        await asyncio.sleep(0)
-        cancelled.cancel()
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            working.inquire(timeout=3, depth=0)
+            cancelled = working.inquire(depth=0)
+            await asyncio.sleep(1)
+            cancelled.cancel()
+
+    run_virtual(scenario)
     assert "DeadlineExceededError" in caplog.text
     assert len([record for record in caplog.records if record.exc_info]) == 1
 

@@ -222,12 +222,13 @@ async def test_tokens_are_text_and_streamers_are_callables() -> None:
 
 
 async def test_tokens_may_be_appended() -> None:
-    """A `StreamAppender` is a token streamer too."""
+    """A `StreamAppender` is a token streamer too, with the tokens that it has already and those to come."""
     appender: StreamAppender[str] = StreamAppender()
-    promise: MessagePromise = Message.promise(appender, role="user")
     with appender:
         appender.append("a").append("b")
-    assert await promise == Message("ab", role="user")
+        promise: MessagePromise = Message.promise(appender, role="user")
+        appender.append("c")
+    assert await promise == Message("abc", role="user")
 
 
 async def test_metadata_of_a_stream_is_checked_and_frozen_at_once() -> None:

@@ -117,3 +117,14 @@ def test_the_text_is_there_once() -> None:
             assert packed.text is message.text
 
     run_virtual(main)
+
+
+async def test_what_an_appender_has_said_already_takes_no_more_room() -> None:
+    """A message that is made from an appender which is closed is packed at once, and read token by token as it came."""
+    appender: StreamAppender[str] = StreamAppender()
+    with appender:
+        appender.append("a ").append("b")
+    promise = Message.promise(appender)
+    assert isinstance(promise._log.items, PackedText)
+    assert [token async for token in promise] == ["a ", "b"]
+    assert await promise == Message("a b")

@@ -17,7 +17,8 @@ from miniagents.promising import (
     PromisingContext,
     StreamedPromise,
 )
-from miniagents.promising.errors import ContextReentryError
+from miniagents.promising.errors import ContextClosedError, ContextReentryError
+from miniagents.promising.log import Failure
 from miniagents.testing.virtual_time import explore, run_virtual
 
 
@@ -209,6 +210,95 @@ def test_entered_in_one_task_and_left_in_another() -> None:
     run_virtual(scenario)
 
 
+def test_who_has_left_a_context_is_in_it_no_more() -> None:
+    """A task that has left a context is in the one around that, also when the same one is entered again elsewhere."""
+
+    async def scenario() -> None:
+        context = PromisingContext()
+        again, seen = asyncio.Event(), asyncio.Event()
+
+        async def leaves() -> None:
+            await context.afinalize()
+            again.set()
+            await seen.wait()
+            assert PromisingContext.get_current() is outer
+
+        async def enters() -> None:
+            await again.wait()
+            async with context:
+                seen.set()
+                await leaving
+
+        async with PromisingContext() as outer:
+            entering = asyncio.create_task(enters())
+            context.activate()
+            leaving = asyncio.create_task(leaves())
+            await leaving
+            await entering
+
+    run_virtual(scenario)
+
+
+async def test_ending_a_context_twice_is_ending_it_once() -> None:
+    """`afinalize` of a context that has ended changes nothing."""
+    async with PromisingContext() as outer:
+        context = PromisingContext().activate()
+        await context.afinalize()
+        await context.afinalize()
+        assert PromisingContext.get_current() is outer
+    assert not context.active
+
+
+@pytest.mark.parametrize("as_coroutine", [True, False])
+async def test_nothing_starts_in_a_context_that_has_ended(as_coroutine: bool) -> None:
+    """`start_asap` of a context that has ended says so, and leaves behind no coroutine that was never awaited."""
+    async with PromisingContext() as context:
+        pass
+    with pytest.raises(ContextClosedError):
+        context.start_asap(asyncio.sleep(0) if as_coroutine else Promise(prefill_result=1))
+
+
+def test_what_is_started_while_a_context_is_left_ends_as_well() -> None:
+    """A task that starts another one while it is cancelled does not prolong the end of its context."""
+    ended: list[str] = []
+
+    async def last(promise: Promise[Any]) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.append("last")
+
+    async def starter(promise: Promise[Any]) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            Promise(last)
+            await asyncio.sleep(1)
+
+    async def scenario() -> float:
+        with pytest.raises(KeyError):
+            async with PromisingContext(grace_period=None):
+                Promise(starter)
+                await asyncio.sleep(0.5)
+                raise KeyError
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == 1.5
+    assert ended in ([], ["last"])  # it may be cancelled before its first step
+
+
+async def test_a_promise_that_is_started_late_runs_in_its_own_context() -> None:
+    """Whoever reads a lazy promise first, from whatever context, starts it in the one in which it was made."""
+
+    async def which(promise: Promise[Any]) -> PromisingContext:
+        return PromisingContext.get_current()
+
+    async with PromisingContext() as outer:
+        promise = Promise(which, start_asap=False)
+        async with PromisingContext():
+            assert await promise is outer
+
+
 # ---------------------------------------------------------------------- errors nobody read
 
 
@@ -391,6 +481,47 @@ async def test_a_promise_leaves_no_reference_cycles() -> None:
                 await StreamedPromise(streamer)
                 Promise(resolver, start_asap=False)
     assert found == [0]
+
+
+async def test_a_resource_that_cannot_be_closed_is_logged_and_the_others_are_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What goes wrong while a resource is closed is told, and keeps no other from being closed; some need none of it."""
+    closed: list[str] = []
+
+    async def close() -> None:
+        closed.append("first")
+
+    async def fails() -> None:
+        raise RuntimeError("will not close")
+
+    async with PromisingContext() as context:
+        assert context.resource("first", lambda: (1, close)) == 1
+        assert context.resource("second", lambda: (2, None)) == 2
+        assert context.resource("third", lambda: (3, fails)) == 3
+    assert closed == ["first"]
+    assert "will not close" in caplog.text
+
+
+def test_errors_that_nobody_reads_are_told_before_they_fill_the_memory(caplog: pytest.LogCaptureFixture) -> None:
+    """Of thousands of errors each is told once, the oldest before the end, and what ends programs is raised at the end."""
+
+    kept: list[int] = []
+    told_early: list[bool] = []
+
+    async def scenario() -> None:
+        async with PromisingContext() as context:
+            for number in range(3000):
+                context.keep_failure(Failure(ValueError(f"number {number}.") if number else KeyboardInterrupt()))
+            kept.append(len(context._unread))
+            told_early.extend(f"number {number}." in caplog.text for number in (1, 2999))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_virtual(scenario)
+    assert kept[0] < 1000
+    assert told_early == [True, False]
+    told = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert sorted(map(str, told)) == sorted(f"number {number}." for number in range(1, 3000))
 
 
 def test_errors_that_were_read_do_not_pile_up() -> None:

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniagents.promising import DeadlockError, FlatSequence, PromisingContext, SequencePromise
+from miniagents.promising import (
+    AWAIT,
+    CLEAR,
+    DeadlockError,
+    FlatSequence,
+    NoActiveContextError,
+    Promise,
+    PromiseCancelledError,
+    PromisingContext,
+    SequencePromise,
+    StreamAppender,
+)
 from miniagents.promising.log import Failure
 from miniagents.promising.sequence import EXPAND, RopeReader, SequenceAppender, flatten
 from miniagents.testing.virtual_time import explore, run_virtual
@@ -129,6 +140,38 @@ async def test_a_rope_of_nothing_but_itself_is_an_error() -> None:
         await promises[0]
 
 
+async def test_handlers_hear_of_a_rope_of_nothing_but_itself() -> None:
+    """A sequence that contains nothing but itself has an outcome, which handlers hear of: that error."""
+    heard: list[Any] = []
+
+    async def handler(promise: Any, outcome: Any) -> None:
+        heard.append(outcome)
+
+    async with PromisingContext(on_promise_resolved=handler):
+        ring: list[SequenceAppender[Any]] = [SequenceAppender(), SequenceAppender()]
+        for appender, other in zip(ring, reversed(ring), strict=True):
+            appender.open().append(SequencePromise(other))
+        for appender in ring:
+            appender.close()
+    assert len(heard) == 2
+    assert all(isinstance(outcome, DeadlockError) for outcome in heard)
+
+
+async def test_a_reader_of_everything_gives_others_their_turn() -> None:
+    """Whoever takes all items of a long sequence at once holds the loop for no more than a portion of them."""
+    appender: SequenceAppender[Any] = SequenceAppender()
+    with appender:
+        for number in range(10_000):
+            appender.append(number)
+    reading = asyncio.create_task(SequencePromise[Any, Any](appender).settle_items())
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert await reading == list(range(10_000))
+    assert turns >= 10
+
+
 def test_many_empty_sequences_do_not_hold_the_loop() -> None:
     """A reader that finds only empty sequences lets other tasks have their turn."""
 
@@ -231,6 +274,37 @@ def test_an_error_out_of_order_takes_nothing_from_its_siblings() -> None:
     assert sorted(result[3:]) == ["a6", "b6.5"]
 
 
+def test_what_cannot_be_read_out_of_order_is_an_error_at_its_place() -> None:
+    """A source that was not started, and cannot be where there is no context, is an error, behind which the rest comes."""
+
+    async def scenario() -> list[Any]:
+        appender: SequenceAppender[Any] = SequenceAppender()
+        with appender:
+            appender.append_out_of_order(Promise(prefill_result=1))
+            appender.append_out_of_order(speaker(1, "never said"))
+            appender.append_out_of_order(2)
+        return await SequencePromise[Any, Any](appender).settle_items()
+
+    known, failure, last = run_virtual(scenario)
+    assert (known.resolved, last) == (True, 2)
+    assert isinstance(failure.exception, NoActiveContextError)
+
+
+async def test_a_deep_source_out_of_order_is_carried_over() -> None:
+    """The item at the bottom of thousands of sequences inside each other arrives out of order as well."""
+    appender: SequenceAppender[Any] = SequenceAppender()
+    with appender:
+        appender.append("bottom")
+    for _ in range(5_000):
+        inner, appender = appender, SequenceAppender()
+        with appender:
+            appender.append(SequencePromise(inner))
+    arriving: SequenceAppender[Any] = SequenceAppender()
+    with arriving:
+        arriving.append_out_of_order(SequencePromise(appender))
+    assert await SequencePromise[Any, Any](arriving) == ("bottom",)
+
+
 def test_many_items_out_of_order_do_not_hold_the_loop() -> None:
     """A long source is carried over in portions, between which other tasks have their turn."""
 
@@ -299,6 +373,51 @@ def test_a_flattener_replaces_the_rules(asynchronous: bool) -> None:
     assert run_virtual(scenario) == ("a", "b", "c")
 
 
+def test_an_appender_may_be_the_source() -> None:
+    """What is appended is flattened while it comes, up to the error that was appended."""
+
+    async def scenario() -> list[Any]:
+        async with PromisingContext():
+            source: StreamAppender[Any] = StreamAppender()
+            flat_promise = FlatSequence[Any](source).sequence_promise
+            reader = aiter(flat_promise)
+            with source:
+                source.append([1, [2]])
+                assert [await anext(reader), await anext(reader)] == [1, 2]
+                await asyncio.sleep(1)
+                source.append([3]).append(ValueError("of the source"))
+            return [
+                str(item.exception) if isinstance(item, Failure) else item for item in await flat_promise.settle_items()
+            ]
+
+    assert run_virtual(scenario) == [1, 2, 3, "of the source"]
+
+
+def test_a_cancelled_sequence_keeps_what_came_of_its_source() -> None:
+    """Cancelling closes the source; the items until then stay, and then comes a `PromiseCancelledError`."""
+    closed: list[float] = []
+
+    async def source(_: Any) -> AsyncIterator[int]:
+        try:
+            for number in itertools.count():
+                yield number
+                await asyncio.sleep(1)
+        finally:
+            closed.append(asyncio.get_running_loop().time())
+
+    async def scenario() -> list[Any]:
+        async with PromisingContext():
+            promise = FlatSequence[int](source).sequence_promise
+            await asyncio.sleep(1.5)
+            promise.cancel("enough")
+            return await promise.settle_items()
+
+    *items, end = run_virtual(scenario)
+    assert items == [0, 1]
+    assert isinstance(end.exception, PromiseCancelledError)
+    assert closed == [1.5]
+
+
 def test_an_error_of_the_source_ends_the_sequence() -> None:
     """What the source raises is raised for the readers, after what it gave before."""
 
@@ -347,3 +466,8 @@ def test_flattening_does_not_recurse() -> None:
     for _ in range(100_000):
         deep = [deep, 2]
     assert len(flatten(deep, convert, "it")) == 100_001
+
+
+def test_the_marks_of_a_chain_are_shown_by_name() -> None:
+    """`AWAIT` and `CLEAR` look in an error or in a debugger as they are written."""
+    assert repr([AWAIT, CLEAR]) == "[AWAIT, CLEAR]"

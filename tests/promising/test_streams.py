@@ -259,6 +259,32 @@ async def test_a_foreign_stream_is_closed_by_the_task_that_read_it() -> None:
     assert len(closed) == 1
 
 
+async def test_a_foreign_stream_need_not_be_one_that_can_be_closed() -> None:
+    """A source that is nothing but an async iterator is read to its end."""
+
+    class Source:
+        def __init__(self) -> None:
+            self.left = [1, 2]
+
+        def __aiter__(self) -> "Source":
+            return self
+
+        async def __anext__(self) -> int:
+            if not self.left:
+                raise StopAsyncIteration
+            return self.left.pop(0)
+
+    async with PromisingContext():
+        assert await StreamedPromise[int, Any](lambda _: Source()) == (1, 2)
+
+
+async def test_a_reader_goes_on_where_it_is() -> None:
+    """A reader that has taken some pieces gives the rest to whoever reads on with it."""
+    reader = aiter(StreamedPromise[int, Any](prefill_pieces=[1, 2, 3]))
+    assert await anext(reader) == 1
+    assert [piece async for piece in reader] == [2, 3]
+
+
 # ---------------------------------------------------------------------- appenders
 
 

@@ -1,18 +1,15 @@
 """Figures that need processes and files: the end after Ctrl+C, and what a killed writer leaves behind."""
 
 import asyncio
-import contextlib
 import random
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from miniagents import Message, MiniAgents
 from miniagents.ext.history_agents import ChatHistoryMD
-from support.processes import DEADLINE_SECONDS, clean_environment
+from support.processes import DEADLINE_SECONDS, INTERRUPTED, started
 
 # ---------------------------------------------------------------------- R16: the end after one SIGINT
 
@@ -52,7 +49,6 @@ RUN
 """
 WAYS_TO_RUN = ("MiniAgents().run(main())", "asyncio.run(MiniAgents().arun(main()))")
 GRACE_SECONDS = 5.0
-INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 
 
 @dataclass
@@ -63,29 +59,6 @@ class Exits:
     bad: list[str] = field(default_factory=list)
 
 
-@contextlib.asynccontextmanager
-async def _started(program: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a program, and begin when it has written its first line."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        program,
-        cwd=program.parent,
-        env=clean_environment(program.parent),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        if not await process.stdout.readline():
-            raise AssertionError((await process.stderr.read()).decode())
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
 async def interrupt(moments: int, folder: Path, seed: int = 0) -> Exits:
     """Send one SIGINT to a program, at so many random moments after it has begun, and see how it ends."""
     rng = random.Random(seed)
@@ -94,7 +67,7 @@ async def interrupt(moments: int, folder: Path, seed: int = 0) -> Exits:
         program = folder / "working.py"
         program.write_text(WORKING.replace("RUN", WAYS_TO_RUN[number % len(WAYS_TO_RUN)]))
         moment = rng.random() * 0.2
-        async with _started(program) as process:
+        async with started(program) as process:
             await asyncio.sleep(moment)  # the moment itself is what is tried here
             start = time.monotonic()
             process.send_signal(signal.SIGINT)
@@ -147,7 +120,7 @@ async def kill_writers(kills: int, folder: Path, seed: int = 0) -> tuple[int, li
     history = folder / "CHAT.md"
     for _ in range(kills):
         history.unlink(missing_ok=True)
-        async with _started(program) as process:
+        async with started(program) as process:
             await asyncio.sleep(rng.random() * 0.1)
             process.kill()
             rest, _ = await process.communicate()

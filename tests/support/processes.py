@@ -1,14 +1,19 @@
 """Runs a Python program as a user would, in a process of its own: offline, without keys, in an empty home."""
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 # An upper bound for a machine under load, never a time that a test waits for.
 DEADLINE_SECONDS = 30.0
+
+# The exit statuses of a program that was ended by Ctrl+C: by the signal itself, or as a shell says it.
+INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 
 _OFFLINE = Path(__file__).parent / "offline"
 
@@ -65,3 +70,26 @@ async def run_python(
             await process.wait()
     assert process.returncode is not None
     return Ended(process.returncode, stdout.decode(), stderr.decode())
+
+
+@contextlib.asynccontextmanager
+async def started(program: Path, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a program, and begin when it has written its first line."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        program,
+        cwd=program.parent,
+        env=clean_environment(program.parent, **variables),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        if not await process.stdout.readline():
+            raise AssertionError((await process.stderr.read()).decode())
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

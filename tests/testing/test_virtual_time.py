@@ -260,6 +260,17 @@ def test_a_deadlock_names_every_waiting_task_and_line() -> None:
     assert f"'writer' ({writer.coroutine}) waits at {writer.place}" in str(caught.value)
 
 
+def test_a_wait_at_the_bottom_of_many_calls_is_shown_in_short() -> None:
+    """Of a long chain of awaits the innermost ten are shown, and how many there are outside of them."""
+
+    async def down(left: int) -> None:
+        await (down(left - 1) if left else asyncio.Event().wait())
+
+    with pytest.raises(NothingCanMoveError, match=r"\.\.\. 7 outer frames") as caught:
+        run_virtual(lambda: down(15))
+    assert str(caught.value).count(" in ") == 10
+
+
 def test_tasks_made_without_the_loop_are_named_too() -> None:
     """A task that was made by `asyncio.Task(...)`, and not by the loop, is listed and cleaned up like the others."""
     ended: list[str] = []

@@ -121,8 +121,7 @@ class StreamAppender(Generic[PIECE]):
 
     def abandon(self, reason: BaseException) -> None:
         """End the stream with an error, because nobody can close it any more."""
-        if not self.log.ended:
-            self.log.fail(Failure(reason))
+        self.log.fail(Failure(reason))
         self.close()
 
     def _end(self) -> None:

@@ -101,7 +101,7 @@ class PromisingContext:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._token: contextvars.Token[PromisingContext | None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._observers = Observers(log_level_for_errors)
+        self._observers = Observers()
         self._handlers: set[asyncio.Task[Any]] = set()
         self._asked_to_end: set[asyncio.Task[Any]] = set()
         self._cancelling = False
@@ -244,13 +244,8 @@ class PromisingContext:
         The context waits for it when it ends. An error that nobody retrieves is logged by asyncio. To share the result
         make a `Promise`: a task is cancelled with whoever awaits it.
         """
-        try:
-            branch = current_branch.get()
-            task = self.spawn(awaitable if asyncio.iscoroutine(awaitable) else _as_coroutine(awaitable), branch=branch)
-        except BaseException:
-            if asyncio.iscoroutine(awaitable):
-                awaitable.close()
-            raise
+        branch = current_branch.get()
+        task = self.spawn(awaitable if asyncio.iscoroutine(awaitable) else _as_coroutine(awaitable), branch=branch)
         if branch is not None:
             owned = OwnedTask(task, self.cancel_task)
             branch.add(owned)
@@ -318,9 +313,11 @@ class PromisingContext:
         return self._loop is not None and self._loop is not asyncio._get_running_loop()
 
     def call_in_loop(self, callback: Callable[..., object], *arguments: Any) -> None:
-        """Call `callback` in the event loop of this context, from another thread."""
-        if self._loop is not None:
+        """Call `callback` in the event loop of this context: now, or soon if this is another thread."""
+        if self._loop is not None and self.runs_elsewhere:
             self._loop.call_soon_threadsafe(callback, *arguments)
+        else:
+            callback(*arguments)
 
     def check_loop(self, what: str) -> None:
         """Raise `WrongLoopError` if this context is at work in another event loop than the running one."""

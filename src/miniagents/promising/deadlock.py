@@ -104,9 +104,7 @@ class Waits:
         """Wait until `promise` has more than `seen` pieces or has ended; `DeadlockError` if that can never be."""
         log = promise._log
         task = asyncio.current_task()
-        if task is None:
-            await log.wait(seen)
-            return
+        assert task is not None  # only tasks can wait
         future = log.waiter()
         self._waiting[task] = _Wait(promise, seen, future)
         try:
@@ -141,7 +139,7 @@ class Waits:
             if knot is None:
                 reprieve = min(2 * reprieve, _LONGEST_REPRIEVE)
                 later[victim] = (now + reprieve, reprieve)
-            elif not victim.done():
+            else:
                 victim.set_exception(DeadlockError(graph.describe(shape, knot)))
         self._reprieved = later
         soonest = min((until for until, _ in later.values()), default=None)

@@ -16,10 +16,7 @@ _REFERENCES_HERE: Final = 3
 
 def variables_of(task: "asyncio.Task[Any]") -> contextvars.Context:
     """The context variables that a task runs with."""
-    get_context = getattr(task, "get_context", None)  # since 3.12
-    if get_context is not None:
-        variables: contextvars.Context = get_context()
-        return variables
+    # `task.get_context()` came with 3.12.
     found = (one for one in gc.get_referents(task) if isinstance(one, contextvars.Context))
     return next(found, contextvars.Context())
 
@@ -86,9 +83,8 @@ def _hidden_references(level: list[Any]) -> list[int]:
 
 
 def _cannot_write(holder: Any, held: Collection[int]) -> bool:
-    if isinstance(holder, types.FrameType):
-        return str(holder.f_globals.get("__name__", "")).startswith(f"{_OURS}promising.")
-    if isinstance(holder, contextvars.Context) or type(holder).__name__.startswith("hamt"):
+    # A frame has ended (such as one in a traceback that is kept), or its coroutine holds the same and is looked at.
+    if isinstance(holder, (types.FrameType, contextvars.Context)) or type(holder).__name__.startswith("hamt"):
         return True
     if hasattr(holder, "_log") and hasattr(holder, "_producer"):
         return True

@@ -24,16 +24,15 @@ inside_handler: contextvars.ContextVar[bool] = contextvars.ContextVar("miniagent
 class Observers:
     """The tasks of one context that look on, each with what it waits for at the moment."""
 
-    __slots__ = ("_level", "_waiting")
+    __slots__ = ("_waiting",)
 
-    def __init__(self, level: int) -> None:
-        self._level = level
+    def __init__(self) -> None:
         self._waiting: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
 
     def add(self, task: "asyncio.Task[None]") -> None:
         """`task` looks on from now on."""
         self._waiting[task] = None
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._waiting.pop)
 
     @property
     def tasks(self) -> "tuple[asyncio.Task[Any], ...]":
@@ -49,16 +48,11 @@ class Observers:
     async def wait(self, log: Log[Any], seen: int) -> None:
         """Wait, in the task of an observer, until `log` has more than `seen` items or has ended."""
         task = asyncio.current_task()
-        if len(log.items) > seen or log.ended or task is None:
-            return
+        assert task is not None  # `add` was told of it
         self._waiting[task] = future = log.waiter()
-        await future
+        if len(log.items) <= seen and not log.ended:  # as in `Log.wait`
+            await future
         self._waiting[task] = None
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._waiting.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.log(self._level, "An observer failed", exc_info=error)
 
 
 def as_handlers(handlers: HandlerT | Iterable[HandlerT]) -> list[HandlerT]:

@@ -93,13 +93,12 @@ class Promise(Generic[T_co]):
         self._context = context
         if context.has_observers:
             self._untold = True
-            if self._producer is None:
-                self._start_observing(context)
+            if self._producer is None:  # it may be made in a thread, whose tasks are in the loop all the same
+                context.call_in_loop(self._start_observing, context)
 
     def _start(self, context: PromisingContext) -> None:
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
+        assert producer is not None  # whoever calls this has looked
         if self._grown_on is not None and (why := self._grown_on.cancellation) is not None:
             self._end_unsaid(cancelled_error(self._describe(), asyncio.CancelledError(why)))
             return
@@ -117,21 +116,21 @@ class Promise(Generic[T_co]):
 
     def _task_done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
+        context, branch = self._context, self._branch
+        assert context is not None  # these two came with the task
+        assert branch is not None
         try:
             # A task that is cancelled before its first step has run nothing that could have ended the log.
             if not self._log.ended:
                 self._end_unsaid(cancelled_error(self._describe(), _why_cancelled(task)))
-            if self._branch is not None:
-                self._branch.end()
+            branch.end()
         finally:
-            if self._context is not None:
-                self._context.forget_task(task)
+            context.forget_task(task)
 
     def _end_unsaid(self, error: PromiseCancelledError) -> None:
-        """End the log with `error` if its producer never ran."""
-        if not self._log.ended:
-            self._log.fail(Failure(error))
-            self._log.end()
+        """End the log with `error`, because its producer never ran."""
+        self._log.fail(Failure(error))
+        self._log.end()
 
     # ------------------------------------------------------------------ stopping
 
@@ -185,11 +184,12 @@ class Promise(Generic[T_co]):
         rest: list[Cancellable] = [self]
         while rest:
             one = rest.pop()
-            if isinstance(one, OwnedTask):
-                tasks.append(one.task)
-            elif isinstance(one, Promise):
+            if isinstance(one, Promise):
                 tasks.extend([one._task] if one._task is not None else [])
                 rest.extend(one._branch.children() if one._branch is not None else [])
+            else:
+                assert isinstance(one, OwnedTask)  # nothing else grows on a branch
+                tasks.append(one.task)
         return tasks
 
     def _begin_reading(self) -> None:
@@ -289,7 +289,8 @@ class Promise(Generic[T_co]):
         context = self._context
         if self._untold and context is not None and context.active:
             self._untold = False
-            self._tell_handlers(context, outcome.exception if isinstance(outcome, Failure) else outcome)
+            told = outcome.exception if isinstance(outcome, Failure) else outcome
+            context.call_in_loop(self._tell_handlers, context, told)
 
     def _tell_handlers(self, context: PromisingContext, outcome: object) -> None:
         context.promise_resolved(self, outcome)
@@ -328,12 +329,11 @@ class Promise(Generic[T_co]):
 
 
 def _why_cancelled(task: "asyncio.Task[Any]") -> asyncio.CancelledError | None:
-    if not task.cancelled():
-        return None
-    try:
-        task.result()
-    except asyncio.CancelledError as error:
-        return error
+    if task.cancelled():
+        try:
+            task.result()
+        except asyncio.CancelledError as error:
+            return error
     return None
 
 

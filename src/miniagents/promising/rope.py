@@ -63,10 +63,6 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     def __aiter__(self) -> AsyncIterator[T_co]:
         return RopeReader(self)
 
-    def read_items(self) -> "RopeReader[T_co]":
-        """A reader of its own, from the first item on, whose `next_item()` goes on behind errors."""
-        return RopeReader(self)
-
     async def settle_items(self, wait: Wait = wait_as_reader) -> "list[T_co | Failure]":
         """All items in their order, the errors among them as `Failure`, behind which the walk goes on."""
         reader: RopeReader[T_co] = RopeReader(self, wait)
@@ -90,9 +86,8 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         await self._ended()
 
     def _end_unsaid(self, error: PromiseCancelledError) -> None:
-        if self._appender is None:
-            super()._end_unsaid(error)
-        elif self._appender.state is not AppenderState.CLOSED:
+        assert self._appender is not None  # what a producer writes with
+        if self._appender.state is not AppenderState.CLOSED:
             # The producer never ran. (One that did has closed its appender, though things may still be arriving.)
             self._appender.abandon(error)
 

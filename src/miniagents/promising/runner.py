@@ -121,7 +121,7 @@ class _Watcher:
             if taken not in (-1, self._write_end.fileno()):
                 signal.set_wakeup_fd(taken)  # the loop has taken it meanwhile
         self._ended.set()
-        if os.getpid() == self._process:
+        if os.getpid() == self._process:  # pragma: no branch (a forked child is not measured)
             self._write_end.shutdown(socket.SHUT_RDWR)  # ends the thread also while a forked child holds the socket
         self._write_end.close()
 
@@ -147,17 +147,17 @@ class _Watcher:
         main_thread = threading.main_thread().ident
         if hasattr(signal, "pthread_kill") and main_thread is not None:
             signal.pthread_kill(main_thread, signal.SIGINT)  # and here we are told of it, and look again
-        else:
+        else:  # pragma: no cover (Windows)
             signal.raise_signal(signal.SIGINT)
 
 
 @functools.cache  # once for the life of the process
 def _keep_children_apart() -> None:
     """See to it that a signal to a forked child is not told to its parent, whose descriptor it inherits."""
-    if hasattr(os, "register_at_fork"):
+    if hasattr(os, "register_at_fork"):  # pragma: no branch (Windows)
         os.register_at_fork(after_in_child=_forget_descriptor)
 
 
-def _forget_descriptor() -> None:
+def _forget_descriptor() -> None:  # pragma: no cover (a forked child is not measured)
     with contextlib.suppress(ValueError):  # not the main thread, which alone has it
         signal.set_wakeup_fd(-1)

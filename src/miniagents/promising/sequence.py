@@ -11,6 +11,7 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any, Generic, Self, TypeVar
 
 from miniagents.promising.appender import AppenderState, StreamAppender
+from miniagents.promising.context import current_context
 from miniagents.promising.errors import DeadlockError
 from miniagents.promising.flatten import EXPAND, flatten
 from miniagents.promising.log import Failure
@@ -53,7 +54,11 @@ class SequenceAppender(StreamAppender[T]):
         self._check_open()
         self._check_no_circle(item)
         self._arriving += 1
-        _Arrival(self, item).advance()
+        arrival, context = _Arrival(self, item), current_context()
+        if context is None:
+            arrival.advance()
+        else:  # from a thread too: what is not there yet can only be waited for in the loop
+            context.call_in_loop(arrival.advance)
 
     def arrived(self) -> None:
         """One of the sources that were added out of order is complete."""

@@ -115,8 +115,8 @@ class Branch:
 
     def remove(self, child: Cancellable) -> None:
         """`child` has ended, with everything on its own branch."""
-        if self._children is not None:
-            self._children.pop(child, None)
+        assert self._children is not None  # `child` was added
+        self._children.pop(child, None)
         self._prune()
 
     def _prune(self) -> None:

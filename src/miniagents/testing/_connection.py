@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from miniagents.testing._answer import send_json
 from miniagents.testing._http import BadRequestError, HTTPRequest, HTTPResponse, read_request
@@ -37,8 +38,7 @@ class ClientConnection(asyncio.StreamReaderProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._open_transport = transport
+        self._open_transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass of it
         super().connection_made(transport)
         self._connections.add(self)
         self._changed()

@@ -1,0 +1,98 @@
+"""One Ctrl+C ends a program on every kind of event loop, however the program came by it."""
+
+import asyncio
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from support.processes import DEADLINE_SECONDS, INTERRUPTED, started
+
+PROGRAM = """
+import asyncio, os, signal, threading
+import miniagents
+from miniagents import MiniAgents, miniagent
+
+# A job in the background of a shell begins with SIGINT ignored, and hands that on to its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+@miniagent
+async def works(ctx):
+    try:
+        WAIT
+    finally:
+        print("cleaned up", flush=True)
+
+async def main():
+    SET_UP
+    await works.inquire()
+
+RUN
+"""
+IN_LOOP = """try:
+            print("ready", flush=True)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)"""
+HOLDING_IT = """print("ready", flush=True)
+        threading.Event().wait()"""
+AFTER_A_FORK = f"""child = os.fork()
+        if not child:
+            os.dup2(2, 1)
+            raise SystemExit  # and out of `run`, whose thread is in the parent alone
+        os.waitpid(child, 0)
+        {HOLDING_IT}"""
+
+UVLOOP = pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
+EAGER = pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+RUN = [
+    pytest.param("", "miniagents.run(main())", id="run"),
+    pytest.param(
+        "",
+        "import uvloop; asyncio.set_event_loop_policy(uvloop.EventLoopPolicy()); miniagents.run(main())",
+        marks=UVLOOP,
+        id="run on uvloop",
+    ),
+    pytest.param(
+        "asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)",
+        "miniagents.run(main())",
+        marks=EAGER,
+        id="run with eager tasks",
+    ),
+]
+UVLOOPS_RUN = pytest.param(
+    "", "import uvloop; uvloop.run(MiniAgents().arun(main()))", marks=UVLOOP, id="the run of uvloop"
+)
+
+
+async def interrupted(folder: Path, wait: str, set_up: str, run: str) -> str:
+    """What a program writes to stdout after one SIGINT, which must end it as a `KeyboardInterrupt`."""
+    program = folder / "program.py"
+    program.write_text(PROGRAM.replace("WAIT", wait).replace("SET_UP", set_up or "pass").replace("RUN", run))
+    async with started(program, PYTHONASYNCIODEBUG="1") as process:
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = await asyncio.wait_for(process.communicate(), DEADLINE_SECONDS)
+        assert process.returncode in INTERRUPTED
+    for said, expected in ((b"\nKeyboardInterrupt\n", True), (b"destroyed", False), (b"never retrieved", False)):
+        assert (said in stderr) is expected, stderr.decode()
+    return stdout.decode()
+
+
+@pytest.mark.parametrize(("set_up", "run"), [*RUN, UVLOOPS_RUN])
+async def test_one_interrupt_ends_a_program(tmp_path: Path, set_up: str, run: str) -> None:
+    """One SIGINT ends a program as `KeyboardInterrupt`, and its agents clean up first."""
+    assert await interrupted(tmp_path, IN_LOOP, set_up, run) == "cleaned up\n"
+
+
+@pytest.mark.parametrize(("set_up", "run"), RUN)
+async def test_one_interrupt_ends_a_blocking_call(tmp_path: Path, set_up: str, run: str) -> None:
+    """Under `run`, one SIGINT ends a program also while a blocking call holds the loop."""
+    assert await interrupted(tmp_path, HOLDING_IT, set_up, run) == "cleaned up\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there is no fork on Windows")
+async def test_a_forked_child_takes_nothing_with_it(tmp_path: Path) -> None:
+    """Ctrl+C still ends a program whose blocking call holds the loop when a child that it has forked has ended."""
+    assert await interrupted(tmp_path, AFTER_A_FORK, "", "miniagents.run(main())") == "cleaned up\n"

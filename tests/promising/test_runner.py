@@ -1,0 +1,168 @@
+"""Running a program: what Ctrl+C does, whoever holds the loop and whoever else listens to signals."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from miniagents.promising import Promise, PromisingContext
+from miniagents.promising.runner import _Watcher, run
+
+
+@pytest.fixture(autouse=True)
+def _own_handler_of_python() -> Iterator[None]:
+    """A job in the background of a shell begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def press_ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+async def for_ever(_: Any = None) -> None:
+    await asyncio.Event().wait()
+
+
+async def interrupted_while_it_waits() -> None:
+    press_ctrl_c()
+    await for_ever()
+
+
+async def interrupted_while_it_holds_the_loop() -> None:
+    press_ctrl_c()
+    threading.Event().wait()
+
+
+anywhere = pytest.mark.parametrize("main", [interrupted_while_it_waits, interrupted_while_it_holds_the_loop])
+Main = Callable[[], Coroutine[Any, Any, None]]
+
+
+@anywhere
+def test_ctrl_c_ends_a_program_wherever_it_is(main: Main) -> None:
+    """One Ctrl+C ends a program as `KeyboardInterrupt`, in a loop that waits and in one that is held by a blocking call."""
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_who_catches_ctrl_c_need_not_wait_all_the_same() -> None:
+    """A block that ends because Ctrl+C was caught inside cancels what runs in its context, and does not wait for it."""
+    ended: list[str] = []
+
+    async def main() -> str:
+        async with PromisingContext():
+            promise = Promise(for_ever)
+            press_ctrl_c()
+            try:
+                await promise
+            except asyncio.CancelledError:
+                ended.append("caught")
+        return "went on"
+
+    assert run(main) == "went on"
+    assert ended == ["caught"]
+
+
+def test_a_handler_of_the_program_stays() -> None:
+    """A handler for SIGINT that the program installs decides alone, and is still there when the program has ended."""
+    heard: list[int] = []
+
+    def own(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+
+    async def main() -> str:
+        signal.signal(signal.SIGINT, own)
+        press_ctrl_c()
+        await asyncio.sleep(0)
+        return "went on"
+
+    assert run(main) == "went on"
+    assert heard == [signal.SIGINT]
+    assert signal.getsignal(signal.SIGINT) is own
+
+
+def test_the_loop_hears_its_own_signals() -> None:
+    """A program whose loop listens to another signal hears that one, to the very end, and Ctrl+C still ends it."""
+    background: list[asyncio.Task[None]] = []
+    heard: list[str] = []
+
+    told = asyncio.Event()
+
+    async def listen(moment: str) -> None:
+        told.clear()
+        signal.raise_signal(signal.SIGTERM)
+        await told.wait()
+        heard.append(moment)
+
+    async def listens_when_cancelled() -> None:
+        try:
+            await for_ever()
+        finally:
+            await listen("when the program has ended")
+
+    async def main() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+        background.append(asyncio.create_task(listens_when_cancelled()))
+        await listen("in the program")
+        await interrupted_while_it_holds_the_loop()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert heard == ["in the program", "when the program has ended"]
+
+
+@anywhere
+def test_a_wakeup_descriptor_of_somebody_else_is_left_alone(main: Main) -> None:
+    """Where somebody is told of signals through a descriptor of their own they still are, and Ctrl+C still ends a program."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    before = signal.set_wakeup_fd(write_end)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main)
+        assert os.read(read_end, 1) == bytes([signal.SIGINT])
+        assert signal.set_wakeup_fd(before) == write_end
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_ctrl_c_at_the_very_end_is_no_error_in_a_thread() -> None:
+    """A SIGINT that is looked into when the loop is closed already is let go: its program has ended."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    before = set(threading.enumerate())
+    with _Watcher(loop) as watcher:
+        (looking,) = set(threading.enumerate()) - before
+        watcher.tell()
+    looking.join()  # what it raised would fail this test
+
+
+@pytest.mark.parametrize(("number", "looks"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
+def test_only_ctrl_c_interrupts(number: signal.Signals, looks: int) -> None:
+    """Whether the loop is held is asked when SIGINT has come, and not for other signals that a program handles."""
+    looked: list[signal.Signals] = []
+
+    class Watcher(_Watcher):
+        def _interrupt_if_held(self) -> None:
+            looked.append(number)
+
+    before = signal.signal(number, lambda *_: None)
+    threads = set(threading.enumerate())
+    try:
+        with Watcher(asyncio.new_event_loop()) as watcher:
+            (looking,) = set(threading.enumerate()) - threads
+            signal.raise_signal(number)
+        looking.join()
+        watcher._loop.close()
+    finally:
+        signal.signal(number, before)
+    assert len(looked) == looks
