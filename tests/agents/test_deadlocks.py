@@ -1,6 +1,8 @@
 """Deadlocks speak: a wait that can never end is an error with names and places, and nothing else is."""
 
 import asyncio
+import queue
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -461,18 +463,18 @@ async def the_loop_itself_feeds_the_call() -> None:
 
 @helped_scenario
 async def a_worker_is_handed_the_call_through_a_queue() -> None:
-    queue: asyncio.Queue[Any] = asyncio.Queue()
+    handed: asyncio.Queue[Any] = asyncio.Queue()
 
     @miniagent
     async def worker(ctx: InteractionContext) -> None:
-        call = await queue.get()
+        call = await handed.get()
         await asyncio.sleep(5)
         call.send_message("x").finish()
 
     @miniagent
     async def opener(ctx: InteractionContext) -> None:
         call = listener.initiate_inquiry()
-        queue.put_nowait(call)
+        handed.put_nowait(call)
         ctx.reply(await call.reply_sequence(finish_call=False))
 
     worker.inquire()
@@ -480,20 +482,51 @@ async def a_worker_is_handed_the_call_through_a_queue() -> None:
 
 
 @helped_scenario
+async def a_thread_has_the_call_in_a_variable() -> None:
+    """What a function has in its variables while it runs is shown to nobody, not to the garbage collector either."""
+    given_back: list[Any] = []
+    handed: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    released = threading.Event()
+
+    def work() -> None:
+        call = handed.get()
+        released.wait(10)
+        given_back.append(call)
+
+    def release() -> None:
+        released.set()
+        thread.join()
+        given_back.pop().send_message("x").finish()
+
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        replies = call.reply_sequence(finish_call=False)
+        handed.put(call)
+        del call
+        ctx.reply(await replies)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    asyncio.get_running_loop().call_later(5, release)
+    assert await opener.inquire() == (Message("x"),)
+
+
+@helped_scenario
 async def a_worker_is_handed_the_context_of_an_agent_in_a_cycle() -> None:
-    queue: asyncio.Queue[Any] = asyncio.Queue()
+    handed: asyncio.Queue[Any] = asyncio.Queue()
     replies: dict[str, Any] = {}
 
     @miniagent
     async def worker(ctx: InteractionContext) -> None:
-        theirs = await queue.get()
+        theirs = await handed.get()
         await asyncio.sleep(5)
         theirs.reply("helped")
         theirs.finish_early()
 
     @miniagent
     async def one(ctx: InteractionContext) -> None:
-        queue.put_nowait(ctx)
+        handed.put_nowait(ctx)
         await replies["other"]
 
     @miniagent
