@@ -486,10 +486,11 @@ async def a_thread_has_the_call_in_a_variable() -> None:
     """What a function has in its variables while it runs is shown to nobody, not to the garbage collector either."""
     given_back: list[Any] = []
     handed: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    released = threading.Event()
+    taken, released = threading.Event(), threading.Event()
 
     def work() -> None:
         call = handed.get()
+        taken.set()
         released.wait(10)
         given_back.append(call)
 
@@ -504,6 +505,7 @@ async def a_thread_has_the_call_in_a_variable() -> None:
         replies = call.reply_sequence(finish_call=False)
         handed.put(call)
         del call
+        assert taken.wait(10)
         ctx.reply(await replies)
 
     thread = threading.Thread(target=work)
