@@ -515,6 +515,31 @@ async def a_thread_has_the_call_in_a_variable() -> None:
 
 
 @helped_scenario
+async def one_who_waits_for_a_while_has_the_call() -> None:
+    handed: asyncio.Queue[Any] = asyncio.Queue()
+
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        call = listener.initiate_inquiry()
+        handed.put_nowait(call)
+        replies = call.reply_sequence(finish_call=False)
+        del call
+        ctx.reply(await replies)
+
+    async def patient() -> None:
+        call = await handed.get()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await replies
+        call.send_message("x").finish()
+
+    helper = asyncio.create_task(patient())
+    replies = opener.inquire()
+    assert await replies == (Message("x"),)
+    await helper
+
+
+@helped_scenario
 async def a_worker_is_handed_the_context_of_an_agent_in_a_cycle() -> None:
     handed: asyncio.Queue[Any] = asyncio.Queue()
     replies: dict[str, Any] = {}
@@ -711,7 +736,7 @@ def test_what_was_looked_into_is_left_alone_for_a_while(monkeypatch: pytest.Monk
         looks.append(asyncio.get_running_loop().time())
         return True
 
-    monkeypatch.setattr("miniagents.promising.deadlock.timeouts_of", looked)
+    monkeypatch.setattr("miniagents.promising.deadlock.with_timeouts", looked)
 
     async def scenario() -> None:
         async with MiniAgents():

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 from miniagents.promising.errors import DeadlockError
-from miniagents.promising.holders import held_by_others, timeouts_of, variables_of
+from miniagents.promising.holders import held_by_others, variables_of, with_timeouts
 from miniagents.promising.log import Log
 from miniagents.promising.tree import Branch, current_branch
 from miniagents.promising.waiting import coroutines_of, describe_waiting_task
@@ -196,11 +196,19 @@ class _Graph:
             must_wait.extend(self._on_branch(variables_of(opener).get(current_branch)))
         if not self._lead_to(must_wait, knot):
             return None
-        if any(branch.has_deadline for task in knot for branch in _lineage(task)) or timeouts_of(knot):
+        if any(map(_has_deadline, knot)):
             return None
-        # Whoever waits for one of these may well hold what it writes with: it will not come to use it.
-        others = [task for task in self._waiting if task not in knot and self._lead_to([task], set(knot))]
-        insiders = {id(one) for task in (*knot, *others) for one in coroutines_of(task)}
+        # Whoever waits for one of these may well hold what it writes with: it will not come to use it, unless its own
+        # waiting has a limit.
+        others = [
+            task
+            for task in self._waiting
+            if task not in knot and not _has_deadline(task) and self._lead_to([task], set(knot))
+        ]
+        limited = with_timeouts([*knot, *others])
+        if not limited.isdisjoint(knot):
+            return None
+        insiders = {id(one) for task in (*knot, *others) if task not in limited for one in coroutines_of(task)}
         ends = (promise.write_end for promise in promises)
         if feed is not None and feed.call is not None:
             ends = (call for call in (feed.call(),))
@@ -274,9 +282,10 @@ class _Graph:
         )
 
 
-def _lineage(task: "asyncio.Task[Any]") -> Iterator[Branch]:
+def _has_deadline(task: "asyncio.Task[Any]") -> bool:
+    """Whether a timer will cancel a task, or one that it belongs to."""
     branch = variables_of(task).get(current_branch)
-    return iter(()) if branch is None else branch.lineage()
+    return branch is not None and any(one.has_deadline for one in branch.lineage())
 
 
 def _tasks_awaited_by(task: "asyncio.Task[Any]") -> "Iterator[asyncio.Task[Any]]":

@@ -21,13 +21,15 @@ def variables_of(task: "asyncio.Task[Any]") -> contextvars.Context:
     return next(found, contextvars.Context())
 
 
-def timeouts_of(tasks: "Collection[asyncio.Task[Any]]") -> bool:
-    """Whether an `asyncio.timeout` will end a wait of one of `tasks`; since 3.12 `wait_for` uses one too."""
+def with_timeouts(tasks: "Collection[asyncio.Task[Any]]") -> "set[asyncio.Task[Any]]":
+    """Those of `tasks` whose wait will be ended by an `asyncio.timeout`; since 3.12 `wait_for` uses one too."""
     # By who refers to the tasks, because not every event loop shows its timers.
-    return any(
-        isinstance(holder, asyncio.Timeout) or (type(holder) is dict and "_timeout_handler" in holder)
+    timeouts = [
+        holder
         for holder in _holders_of(tasks)
-    )
+        if isinstance(holder, asyncio.Timeout) or (type(holder) is dict and "_timeout_handler" in holder)
+    ]
+    return {held for held in gc.get_referents(*timeouts) if isinstance(held, asyncio.Task)}.intersection(tasks)
 
 
 def _holders_of(objects: Collection[Any]) -> list[Any]:
