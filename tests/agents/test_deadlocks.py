@@ -732,9 +732,9 @@ def test_what_was_looked_into_is_left_alone_for_a_while(monkeypatch: pytest.Monk
     """Calls that lie idle are looked into less and less often, and not all at once, however many there are."""
     looks: list[float] = []
 
-    def looked(tasks: Any) -> bool:
+    def looked(tasks: Any) -> set[Any]:
         looks.append(asyncio.get_running_loop().time())
-        return True
+        return set(tasks)
 
     monkeypatch.setattr("miniagents.promising.deadlock.with_timeouts", looked)
 
