@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from miniagents.promising import (
     AppenderClosedError,
     AppenderNotOpenError,
+    DeadlockError,
     PromiseCancelledError,
     PromisingContext,
     StreamAppender,
@@ -363,6 +364,52 @@ def test_a_cancellation_always_leaves_the_block(capture_errors: bool) -> None:
         return [first]
 
     assert run_virtual(scenario) == [1]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+@pytest.mark.parametrize("early", [True, False])
+def test_an_appender_that_was_dropped_ends_its_stream(opened: bool, early: bool) -> None:
+    """When nobody has an open appender any more its readers are told at once, after what was said, and where it was."""
+
+    async def main() -> None:
+        def say() -> tuple[StreamedPromise[int, Any], StreamAppender[int]]:
+            appender: StreamAppender[int] = StreamAppender()
+            if opened:
+                appender.open().append(1)
+            return StreamedPromise(appender), appender
+
+        stream, appender = say()
+        pieces: list[int] = []
+
+        async def read() -> None:
+            async for piece in stream:
+                pieces.append(piece)
+
+        reading = asyncio.create_task(read())
+        if early:
+            await asyncio.sleep(1)
+        del appender
+        with pytest.raises(DeadlockError, match=r"test_streams.py:\d+ was dropped"):
+            await reading
+        assert pieces == ([1] if opened else [])
+        assert asyncio.get_running_loop().time() <= 1
+
+    async def in_context() -> None:
+        async with PromisingContext():
+            await main()
+
+    run_virtual(in_context)
+
+
+async def test_an_appender_that_was_closed_may_be_dropped() -> None:
+    """What is complete stays complete when its appender is gone."""
+    async with PromisingContext():
+        appender: StreamAppender[int] = StreamAppender()
+        stream = StreamedPromise(appender)
+        with appender:
+            appender.append(1)
+        del appender
+        assert await stream == (1,)
 
 
 async def test_an_appender_left_open_is_closed_by_the_end_of_its_context() -> None:

@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from miniagents.promising.context import PromisingContext, current_context
-from miniagents.promising.errors import AppenderClosedError, AppenderNotOpenError
+from miniagents.promising.errors import AppenderClosedError, AppenderNotOpenError, DeadlockError
 from miniagents.promising.log import Failure, Log, capture
+from miniagents.promising.waiting import place_of_caller
 
 PIECE = TypeVar("PIECE")
 
@@ -36,7 +37,8 @@ class StreamAppender(Generic[PIECE]):
     get a `PromiseCancelledError`.
 
     Before opening every `append` raises `AppenderNotOpenError`, after closing `AppenderClosedError`. An appender that
-    is still open when the context ends in which it was opened is closed then, with an error for its readers.
+    is still open when the context ends in which it was opened is closed then, with an error for its readers. One that
+    was dropped, so that nobody can close it, is closed at once, with a `DeadlockError`.
 
     >>> import asyncio
     >>> from miniagents.promising import StreamedPromise
@@ -49,7 +51,7 @@ class StreamAppender(Generic[PIECE]):
     (1, 2)
     """
 
-    __slots__ = ("__weakref__", "_capture_errors", "_context", "_piece_type", "_state", "log")
+    __slots__ = ("__weakref__", "_bound_at", "_capture_errors", "_context", "_piece_type", "_state", "log")
 
     def __init__(self, capture_errors: bool | None = None) -> None:
         self.log: Log[PIECE] = Log()
@@ -57,6 +59,7 @@ class StreamAppender(Generic[PIECE]):
         self._capture_errors = capture_errors
         self._state = AppenderState.NOT_OPEN
         self._context: PromisingContext | None = None
+        self._bound_at = ""
 
     @property
     def state(self) -> AppenderState:
@@ -82,6 +85,7 @@ class StreamAppender(Generic[PIECE]):
             self._context = current_context()
             if self._context is not None:
                 self._context.open_ends[self] = None
+                self._bound_at = place_of_caller()
 
     def begin(self) -> Self:
         """Like `open()`, for an owner that closes it on every path, so that no context has to watch it."""
@@ -123,6 +127,12 @@ class StreamAppender(Generic[PIECE]):
         """End the stream with an error, because nobody can close it any more."""
         self.log.fail(Failure(reason))
         self.close()
+
+    def __del__(self) -> None:
+        # Bound and not closed: somebody may read the stream, and nobody can write it any more.
+        if self._context is not None and self._context.active:
+            what = f"The appender that was opened, or given to a stream, at {self._bound_at}"
+            self.abandon(DeadlockError(f"{what} was dropped and never closed: use `with appender:`."))
 
     def _end(self) -> None:
         self.log.end()

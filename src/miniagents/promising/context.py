@@ -16,6 +16,7 @@ import asyncio
 import contextvars
 import functools
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
@@ -106,7 +107,7 @@ class PromisingContext:
         self._asked_to_end: set[asyncio.Task[Any]] = set()
         self._cancelling = False
         self._unread = UnreadErrors(log_level_for_errors)
-        self.open_ends: dict[Abandonable, None] = {}  # their readers need an end when this context ends
+        self.open_ends = weakref.WeakKeyDictionary[Abandonable, None]()  # their readers need an end when this one ends
         self._unfinished: dict[Finishable, None] = {}
         self._resources = Resources()
         self.waits = Waits()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +64,14 @@ def describe_waiting_task(task: "asyncio.Task[object]") -> WaitingTask:
             (target.get_name() for target in gc.get_referents(innermost) if isinstance(target, asyncio.Task)), None
         ),
     )
+
+
+def place_of_caller() -> str:
+    """`file:line` of the innermost function outside asyncio and this library that is running here."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_INNER_CODE):
+        frame = frame.f_back
+    return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def coroutines_of(task: "asyncio.Task[Any]") -> list[Any]:
