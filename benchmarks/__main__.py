@@ -1,0 +1,88 @@
+"""The command: `python -m benchmarks`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import record, report
+from benchmarks.cases import Case, cases
+from benchmarks.peers import BARE, OURS, PEERS, ROOT, Subject, prepare
+from benchmarks.runner import Outcome, llm_server, run_case
+
+_EVERYBODY = "all"
+
+
+def say(text: str) -> None:
+    """Progress, which is no part of the report."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    names = [peer.name for peer in PEERS]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures this project beside bare asyncio and beside other frameworks.",
+    )
+    parser.add_argument("--list", action="store_true", help="print the cases and stop")
+    parser.add_argument("--only", default="", metavar="WORDS", help="only cases with one of these, as in fan_out,tree")
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each case, 5 by default; the median counts")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=[*names, _EVERYBODY],
+        default=[],
+        metavar="PEER",
+        help=f"measure these as well, or `{_EVERYBODY}`: {', '.join(names)}; they are installed with uv",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=ROOT / ".benchmarks", help="where peers are installed; `.benchmarks` by default"
+    )
+    parser.add_argument("--record", action="store_true", help=f"keep the ratios in {record.RECORDED.name}")
+    parser.add_argument("--check", action="store_true", help="status 1 if a ratio is worse than the recorded one")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.3, help="how much worse is still no regression; 0.3 by default"
+    )
+    return parser.parse_args(arguments)
+
+
+def measure(chosen: Sequence[Case], subjects: Sequence[Subject], repeat: int, cache: Path) -> list[Outcome]:
+    """Run all cases."""
+    outcomes: list[Outcome] = []
+    for case in chosen:
+        if case.work.needs_server:
+            with llm_server() as variables:  # a fresh one, because it keeps what it was asked
+                outcomes.append(run_case(case, subjects, repeat, cache, variables, say))
+        else:
+            outcomes.append(run_case(case, subjects, repeat, cache, {}, say))
+    return outcomes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, report, and give the exit status: 1 for a failed run of this project or bare asyncio, or a regression."""
+    options = parse(arguments)
+    chosen = list(cases("quick" if options.quick else "full", options.only))
+    if options.list:
+        sys.stdout.writelines(f"{case.work.name:<18} {case.name}\n" for case in chosen)
+        return 0
+    wanted = [peer for peer in PEERS if _EVERYBODY in options.peers or peer.name in options.peers]
+    for peer in wanted:
+        say(f"preparing {peer.name}")
+        prepare(peer, options.cache.resolve())
+    outcomes = measure(chosen, [BARE, OURS, *wanted], options.repeat, options.cache.resolve())
+    for part in (report.table, report.growth, report.chart):
+        sys.stdout.writelines(f"{line}\n" for line in part(outcomes))
+        sys.stdout.write("\n")
+    ratios = record.ratios_of(outcomes)
+    worse = record.regressions(ratios, record.load(), options.tolerance) if options.check else []
+    sys.stdout.writelines(f"worse: {line}\n" for line in worse)
+    if options.record:
+        record.record(ratios)
+    return 1 if worse or any({BARE.name, OURS.name} & outcome.failed.keys() for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
