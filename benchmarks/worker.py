@@ -24,11 +24,15 @@ def measure_work(job: dict[str, Any]) -> dict[str, float]:
     from benchmarks.meter import Meter
 
     work = getattr(importlib.import_module(f"benchmarks.subjects.{job['subject']}"), job["work"])
-    asyncio.run(work(Meter(), **job["warm_up"]))
     meter = Meter()
-    if job["traced"]:
-        tracemalloc.start()
-    asyncio.run(work(meter, **job["sizes"]))
+
+    async def main() -> None:
+        await work(Meter(), **job["warm_up"])  # in the same loop, to which some subjects bind their clients for ever
+        if job["traced"]:
+            tracemalloc.start()
+        await work(meter, **job["sizes"])
+
+    asyncio.run(main())
     return meter.result()
 
 
