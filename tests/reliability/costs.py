@@ -20,7 +20,6 @@ from typing import Any
 
 import miniagents
 from miniagents import InteractionContext, Message, MessageSequence, MiniAgents, miniagent
-from miniagents.promising import StreamedPromise
 from miniagents.utils import join_messages, split_messages
 
 TESTS = Path(__file__).parents[1]
@@ -232,31 +231,6 @@ def token(yielding: bool, tokens: int) -> Figures:
     return {"cpu": whole.cpu / tokens, "memory": whole.memory / tokens}
 
 
-def bounded_stream(tokens: int, window: int) -> Figures:
-    """How far a producer with `max_ahead` comes ahead of a reader that is slower than it."""
-    said = 0
-    furthest = 0
-
-    async def streamer(_: StreamedPromise[Any, Any]) -> AsyncIterator[str]:
-        nonlocal said
-        for number in range(tokens):
-            said += 1
-            yield f"{number:06}"
-
-    async def main() -> None:
-        nonlocal furthest
-        async with MiniAgents():
-            taken = 0
-            async for _ in StreamedPromise[str, Any](streamer, max_ahead=window):
-                taken += 1
-                await asyncio.sleep(0)
-                furthest = max(furthest, said - taken)
-            assert taken == tokens, f"{taken} of {tokens} tokens have come"
-
-    asyncio.run(main())
-    return {"ahead": furthest}
-
-
 # ---------------------------------------------------------------------- R10: turns of the loop
 
 
@@ -349,7 +323,7 @@ def longest_stretch(work: str, messages: int) -> Figures:
 
 
 MEASURES: dict[str, Callable[..., Figures]] = {
-    function.__name__: function for function in (agents_at_once, agent_call, token, bounded_stream, longest_stretch)
+    function.__name__: function for function in (agents_at_once, agent_call, token, longest_stretch)
 }
 
 if __name__ == "__main__":

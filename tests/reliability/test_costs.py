@@ -62,11 +62,6 @@ def test_a_token_has_a_price(yielding: bool) -> None:
     assert 0 < found["cpu"] < 1
 
 
-def test_a_bounded_producer_waits_for_its_reader() -> None:
-    """A producer with a bound comes no further ahead of a slow reader than that, and comes that far."""
-    assert costs.bounded_stream(tokens=500, window=20)["ahead"] in (20, 21)
-
-
 def test_agents_are_held_together() -> None:
     """All agents are there at once, and all finish."""
     assert costs.agents_at_once(agents=250, watched=True)["longest"] > 0
