@@ -95,7 +95,8 @@ class Waits:
     __slots__ = ("_reprieved", "_timer", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: dict[asyncio.Task[Any], _Wait] = {}
+        # Plain tuples, of what `_Wait` names: there is one for each wait, and they are looked at once in a second.
+        self._waiting: dict[asyncio.Task[Any], tuple[Awaited, int, asyncio.Future[None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         # Suspicions that were not confirmed, by the future of one of their waits: until when, and for how long.
         self._reprieved: dict[asyncio.Future[None], tuple[float, float]] = {}
@@ -106,15 +107,19 @@ class Waits:
         task = asyncio.current_task()
         assert task is not None  # only tasks can wait
         future = log.waiter()
-        self._waiting[task] = _Wait(promise, seen, future)
+        if len(log.items) > seen or log.ended:  # a thread may have appended in between
+            log.forget(future)
+            return
+        self._waiting[task] = (promise, seen, future)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
         try:
-            if len(log.items) <= seen and not log.ended:  # a thread may have appended in between
-                if self._timer is None:
-                    self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
-                await future
+            await future
+        except BaseException:
+            log.forget(future)
+            raise
         finally:
             del self._waiting[task]
-            log.forget(future)
 
     def close(self) -> None:
         """Stop looking."""
@@ -124,12 +129,12 @@ class Waits:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        graph = _Graph(self._waiting)
+        graph = _Graph({task: _Wait(*wait) for task, wait in self._waiting.items()})
         now = loop.time()
         later: dict[asyncio.Future[None], tuple[float, float]] = {}
         looked_into = 0
         for shape in graph.suspicions():
-            victim = self._waiting[shape[0]].future
+            victim = graph.waiting[shape[0]].future
             until, reprieve = self._reprieved.get(victim, (now, _LOOK_AFTER / 2))
             if until > now or looked_into >= _SUSPICIONS_PER_LOOK:
                 later[victim] = (until, reprieve)
@@ -150,7 +155,7 @@ class _Graph:
     """Who waits for whom at one moment."""
 
     def __init__(self, waiting: "dict[asyncio.Task[Any], _Wait]") -> None:
-        self._waiting = waiting
+        self.waiting = waiting
         self._plain: dict[int, list[asyncio.Task[Any]]] | None = None
 
     # ------------------------------------------------------------------ suspicions
@@ -158,13 +163,13 @@ class _Graph:
     def suspicions(self) -> "Iterator[list[asyncio.Task[Any]]]":
         """The cycles, and the tasks that wait for an input whose opener waits. Each walk is made once."""
         walked: set[asyncio.Task[Any]] = set()
-        for start in list(self._waiting):
+        for start in list(self.waiting):
             path: list[asyncio.Task[Any]] = []
             place: dict[asyncio.Task[Any], int] = {}
             task: asyncio.Task[Any] | None = start
             while task is not None and task not in walked:
                 walked.add(task)
-                wait = self._waiting.get(task)
+                wait = self.waiting.get(task)
                 if wait is None or wait.is_over or wait.promise.is_arriving:
                     break
                 place[task] = len(path)
@@ -181,13 +186,13 @@ class _Graph:
     def _is_unfed(self, wait: _Wait) -> bool:
         feed = wait.promise.feed
         opener = None if feed is None or feed.opener is None else feed.opener()
-        return opener is not None and (opener in self._waiting or any(_tasks_awaited_by(opener)))
+        return opener is not None and (opener in self.waiting or any(_tasks_awaited_by(opener)))
 
     # ------------------------------------------------------------------ certainty
 
     def knot_of(self, shape: "list[asyncio.Task[Any]]") -> "set[asyncio.Task[Any]] | None":
         """All who wait for a shape, if it is certain that nobody can help; else `None`."""
-        promises = [self._waiting[task].promise for task in shape]
+        promises = [self.waiting[task].promise for task in shape]
         knot = set(shape)
         feed = promises[0].feed if promises[0]._task is None else None
         must_wait = list(self._started_by(promises))
@@ -202,7 +207,7 @@ class _Graph:
         # waiting has a limit.
         others = [
             task
-            for task in self._waiting
+            for task in self.waiting
             if task not in knot and not _has_deadline(task) and self._lead_to([task], set(knot))
         ]
         limited = with_timeouts([*knot, *others])
@@ -223,7 +228,7 @@ class _Graph:
             if task in knot or task in walked:
                 continue
             walked.add(task)
-            wait = self._waiting.get(task)
+            wait = self.waiting.get(task)
             if wait is None:
                 awaited = list(_tasks_awaited_by(task))
                 if not awaited:
@@ -261,10 +266,10 @@ class _Graph:
 
     def describe(self, shape: "list[asyncio.Task[Any]]", knot: "set[asyncio.Task[Any]]") -> str:
         """A shape and those who wait for it, for people."""
-        feed = self._waiting[shape[0]].promise.feed
+        feed = self.waiting[shape[0]].promise.feed
         if feed is None:
             return "Each of these waits for the next, and the last for the first:\n" + self._describe_waits(shape)
-        rest = sorted((task for task in knot - set(shape) if task in self._waiting), key=lambda task: task.get_name())
+        rest = sorted((task for task in knot - set(shape) if task in self.waiting), key=lambda task: task.get_name())
         return (
             f"An agent waits for more messages of a call that was opened at {feed.opened_at} and never finished, while "
             f"those who could finish it wait for the agent:\n{self._describe_waits([*shape, *rest])}\n"
@@ -276,7 +281,7 @@ class _Graph:
             first, last = tasks[:_TASKS_SHOWN], tasks[-_TASKS_SHOWN:]
             return f"{self._describe_waits(first)}\n  ...\n{self._describe_waits(last)}"
         return "\n".join(
-            f"  {task.get_name()} waits for {self._waiting[task].promise.describe()} at "
+            f"  {task.get_name()} waits for {self.waiting[task].promise.describe()} at "
             f"{describe_waiting_task(task).place}"
             for task in tasks
         )

@@ -201,8 +201,12 @@ class Log(Generic[T]):
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None
+        here = asyncio._get_running_loop()
         for future in list(waiters or ()):
-            wake(future)
+            if future.get_loop() is not here:
+                wake(future)
+            elif not future.done():  # as `wake` does, without a call for each reader of each piece
+                future.set_result(None)
 
 
 def wake(future: "asyncio.Future[None]") -> None:

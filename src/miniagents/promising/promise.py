@@ -337,15 +337,13 @@ def _why_cancelled(task: "asyncio.Task[Any]") -> asyncio.CancelledError | None:
     return None
 
 
-async def wait_as_reader(promise: Promise[Any], seen: int) -> None:
-    """Wait until a promise has grown beyond `seen` pieces or has ended, its producer being started."""
+def wait_as_reader(promise: Promise[Any], seen: int) -> Awaitable[None]:
+    """To be awaited: that a promise has grown beyond `seen` pieces or has ended. Its producer is started at once."""
     promise._begin_reading()
     promise._taken(seen)
     context = promise._context or current_context()
-    if context is None:  # what somebody appends who needs no context
-        await promise._log.wait(seen)
-    else:
-        await context.waits.wait(promise, seen)
+    # Without a context: what somebody appends who needs none.
+    return promise._log.wait(seen) if context is None else context.waits.wait(promise, seen)
 
 
 def ended_log(pieces: Iterable[Any]) -> Log[Any]:
