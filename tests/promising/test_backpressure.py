@@ -1,6 +1,8 @@
 """`max_ahead`: producers that wait for their readers."""
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -261,3 +263,161 @@ def test_an_appender_cannot_be_held_back() -> None:
         StreamedPromise(StreamAppender(), max_ahead=1)
     with pytest.raises(TypeError, match="plain calls"):
         Message.promise(StreamAppender[str](), max_ahead=1)
+
+
+def test_a_reader_that_is_behind_and_goes_on_changes_nothing() -> None:
+    """The producer keeps to the foremost reader also when another one takes pieces behind it."""
+
+    async def main() -> None:
+        source = Source()
+        stream = StreamedPromise(source, max_ahead=1)
+        ahead, behind = aiter(stream), aiter(stream)
+        for taken in range(1, 10):
+            assert await anext(ahead) == taken - 1
+            if taken % 3 == 0:
+                await anext(behind)
+            await asyncio.sleep(1)
+            assert source.made == taken + 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("way", ["cancel", "leave the block", "leave the context"])
+def test_a_producer_on_its_way_out_is_not_held_back(way: str) -> None:
+    """A streamer that says a last word when it is cancelled ends at once, read or not."""
+    said: list[str] = []
+
+    async def last_word(_: Any) -> AsyncIterator[str]:
+        try:
+            await asyncio.sleep(100)
+            yield "never"
+        except asyncio.CancelledError:
+            yield "stopped"
+            said.append("all")
+
+    @miniagent
+    async def speaker(ctx: Any) -> None:
+        ctx.reply(Message.promise(last_word, max_ahead=1))
+
+    async def main() -> None:
+        async with MiniAgents(grace_period=None):
+            if way == "leave the block":
+                async with speaker.inquire():
+                    await asyncio.sleep(1)
+            elif way == "cancel":
+                promise = Message.promise(last_word, max_ahead=1)
+                await asyncio.sleep(1)
+                promise.cancel()
+                await asyncio.sleep(1)
+                assert promise.resolved
+            else:
+                speaker.inquire()
+                await asyncio.sleep(1)
+                raise ZeroDivisionError
+        assert asyncio.get_running_loop().time() <= 2
+
+    with pytest.raises(ZeroDivisionError) if way == "leave the context" else contextlib.nullcontext():
+        run_virtual(main, timeout=10)
+    assert said == ["all"]
+
+
+def test_a_stream_of_a_handler_does_not_hold_up_a_context_that_is_left() -> None:
+    """What a handler has started, and nobody reads, is not held back when the context is left by an error."""
+
+    async def handler(_: Any, __: Any) -> None:
+        await StreamedPromise(Source(), max_ahead=1).read_pieces().next_piece()
+
+    async def main() -> None:
+        async with MiniAgents(on_promise_resolved=handler, grace_period=None):
+            StreamedPromise(Source(1))
+            await asyncio.sleep(1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_virtual(main, timeout=10)
+
+
+def test_a_context_around_that_is_left_holds_nobody_back_inside() -> None:
+    """The end of an outer context waits for a task in an inner block, whose producers then go on as well."""
+
+    async def main() -> None:
+        reached = asyncio.Event()
+
+        async def streamer(_: Any) -> AsyncIterator[int]:
+            yield 1
+            yield 2
+            reached.set()
+
+        async def inner() -> None:
+            async with PromisingContext():
+                StreamedPromise(streamer, max_ahead=1)
+                await reached.wait()
+
+        async with PromisingContext() as outer:
+            outer.start_asap(inner())
+
+    run_virtual(main, timeout=10)
+
+
+def test_awaiting_a_whole_that_is_made_without_the_pieces_holds_nobody_back() -> None:
+    """A resolver that does not read its stream, and waits for it in another way, gets it."""
+
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def streamer(_: Any) -> AsyncIterator[int]:
+            for number in range(5):
+                yield number
+            ended.set()
+
+        async def resolver(_: Any) -> str:
+            await ended.wait()
+            return "whole"
+
+        assert await StreamedPromise(streamer, resolver, max_ahead=1) == "whole"
+
+    run(main)
+
+
+def test_pieces_that_are_taken_one_by_one_count() -> None:
+    """`next_piece()` tells the producer of each piece, as iterating does."""
+
+    async def main() -> None:
+        source = Source()
+        reader = StreamedPromise(source, max_ahead=3).read_pieces()
+        for taken in range(1, 4):
+            await reader.next_piece()
+            await asyncio.sleep(1)
+            assert source.made == taken + 3
+
+    run(main)
+
+
+@pytest.mark.parametrize("max_ahead", [None, 1])
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_stream_that_fails_leaves_no_garbage(max_ahead: int | None, seconds: int) -> None:
+    """The error of a stream does not lead back to itself, bounded or not, waited for or not."""
+
+    async def tokens(_: dict[str, Any]) -> AsyncIterator[str]:
+        yield "one"
+        await asyncio.sleep(seconds)
+        raise ZeroDivisionError
+
+    async def read() -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            async for _ in Message.promise(tokens, max_ahead=max_ahead):
+                pass
+
+    async def main() -> int:
+        async with PromisingContext():
+            await read()
+        gc.collect()
+        async with PromisingContext():
+            await read()
+        return gc.collect()
+
+    gc.disable()
+    try:
+        assert run_virtual(main) == 0
+    finally:
+        gc.enable()

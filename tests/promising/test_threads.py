@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -116,14 +117,14 @@ async def test_a_producer_that_is_about_to_wait_for_its_readers_sees_one_in_a_th
         return [await anext(reader) for _ in range(number)]
 
     all_made = asyncio.Event()
-    original = HeldBack.add
+    original = HeldBack.waiting
     taken: list[list[int]] = []
 
-    def add(held_back: HeldBack) -> "asyncio.Future[None]":
+    def waiting(held_back: HeldBack) -> "AbstractContextManager[asyncio.Future[None]]":
         in_a_thread(lambda: taken.append(asyncio.run(take(len(taken) + 1))))
         return original(held_back)
 
-    monkeypatch.setattr(HeldBack, "add", add)
+    monkeypatch.setattr(HeldBack, "waiting", waiting)
     async with PromisingContext():
         stream: StreamedPromise[int, Any] = StreamedPromise(count, max_ahead=1)
         await all_made.wait()

@@ -3,11 +3,13 @@
 import asyncio
 import functools
 import logging
+import math
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from miniagents.promising.context import PromisingContext
+from miniagents.promising.errors import PromiseCancelledError
 from miniagents.promising.observers import HandlerT, as_handlers
 from miniagents.promising.promise import Promise
 
@@ -45,11 +47,11 @@ class MessageContext(PromisingContext):
         self._is_observed = self._is_observed or bool(self._persist_handlers)
         self._persist_retry_delays = tuple(persist_retry_delays)
         delays: tuple[object, ...] = self._persist_retry_delays
-        if not all(isinstance(delay, (int, float)) and delay >= 0 for delay in delays):
+        if not all(isinstance(delay, (int, float)) and 0 <= delay < math.inf for delay in delays):
             raise ValueError(f"`persist_retry_delays` are numbers of seconds, not {delays!r}.")
         # Keyed by identity, because equal messages are different messages. An entry dies with its message.
         self._persisted: weakref.WeakValueDictionary[int, Message] = weakref.WeakValueDictionary()
-        self._being_persisted: dict[int, Promise[None]] = {}
+        self._being_persisted: dict[int, Promise[bool]] = {}
 
     def on_persist_message(self, handler: HandlerT) -> HandlerT:
         """Register `handler` (see the class) and return it, so that this can be used as a decorator."""
@@ -65,47 +67,58 @@ class MessageContext(PromisingContext):
     async def persist(self, promise: "MessagePromise", message: "Message") -> None:
         """Have the handlers write down `message`, after those inside it, unless they have done so already."""
         for sub_message in message.sub_messages():
-            await self._persist_once(sub_message.as_promise, sub_message)
+            if not await self._persist_once(sub_message.as_promise, sub_message):
+                return  # what is written down must not refer to what is not
         await self._persist_once(promise, message)
 
-    async def _persist_once(self, promise: "MessagePromise", message: "Message") -> None:
+    async def _persist_once(self, promise: "MessagePromise", message: "Message") -> bool:
         key = id(message)
-        if key in self._persisted:
-            return
-        if key not in self._being_persisted:
-            self._being_persisted[key] = Promise(
-                lambda _: self._call_persist_handlers(promise, message), start_asap=True
-            )
-        await self._being_persisted[key]
+        while key not in self._persisted:
+            attempt = self._being_persisted.get(key)
+            if attempt is None:
+                attempt = Promise(lambda _: self._call_persist_handlers(promise, message), start_asap=True)
+                self._being_persisted[key] = attempt
+                return await attempt
+            try:
+                return await attempt
+            except PromiseCancelledError:
+                # It was made in a context inside this one, which was left by an error: now it is our turn.
+                if self._being_persisted.get(key) is attempt:
+                    del self._being_persisted[key]
+        return True
 
-    async def _call_persist_handlers(self, promise: "MessagePromise", message: "Message") -> None:
+    async def _call_persist_handlers(self, promise: "MessagePromise", message: "Message") -> bool:
         try:
             for handler in self._persist_handlers:
                 await self._call_until_it_succeeds(handler, promise, message)
             self._persisted[id(message)] = message
+        except Exception:  # told here, once for all who wait for this
+            logger.log(self.log_level_for_errors, "A message could not be persisted", exc_info=True)
+            return False
         finally:
             # Before that line nothing counts as persisted: a message that failed is tried again when it comes again.
-            del self._being_persisted[id(message)]
+            self._being_persisted.pop(id(message), None)
+        return True
 
     async def _call_until_it_succeeds(
         self, handler: PersistMessageHandler, promise: "MessagePromise", message: "Message"
     ) -> None:
-        for delay in self._persist_retry_delays:
-            try:
-                await handler(promise, message)
-            except Exception as error:
-                logger.info("A persist handler failed; it is called again in %g s", delay, exc_info=True)
-                failed = error
-            else:
-                return
-            try:
+        failed: Exception | None = None
+        try:
+            for delay in self._persist_retry_delays:
+                try:
+                    return await handler(promise, message)
+                except Exception as error:
+                    logger.info("A persist handler failed; it is called again in %g s", delay, exc_info=True)
+                    failed = error
                 await asyncio.sleep(delay)
-            except asyncio.CancelledError:  # the context is being left, and this was the last chance
-                logger.log(self.log_level_for_errors, "A persist handler failed", exc_info=failed)
-                raise
-            finally:
-                del failed  # or it would be in a cycle with this frame
-        await handler(promise, message)
+            return await handler(promise, message)
+        except asyncio.CancelledError:  # the context is being left, and this was the last chance
+            if failed is not None:
+                logger.log(self.log_level_for_errors, "A message could not be persisted", exc_info=failed)
+            raise
+        finally:
+            del failed  # or it would be in a cycle with this frame
 
 
 def message_resolved(context: PromisingContext, promise: "MessagePromise", message: "Message") -> None:

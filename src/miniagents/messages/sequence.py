@@ -1,9 +1,4 @@
-"""Sequences of messages, and what may be given where messages are wanted.
-
-In the log of a sequence a message that was sent whole stands as what it is. Its promise is made when somebody iterates,
-and takes its place in the log, so that all readers get the same one. Where handlers look on it is made at once, for
-they are told of every promise.
-"""
+"""Sequences of messages, and what may be given where messages are wanted."""
 
 import inspect
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
@@ -51,15 +46,12 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
 
     __slots__ = ()
 
-    def __aiter__(self) -> "MessageReader":
-        return MessageReader(self)
-
-    def read_items(self) -> "MessageReader":
+    def read_items(self) -> RopeReader[MessagePromise]:
         """A reader of its own, from the first message on, whose `next_item()` goes on behind errors."""
-        return MessageReader(self)
+        return RopeReader(self)
 
     async def _settle_item(self, item: Any, wait: Wait) -> Message | Failure:
-        if isinstance(item, (Message, Failure)):
+        if isinstance(item, Failure):
             return item
         message: Message | Failure = await item._settle(wait)
         return message
@@ -93,19 +85,6 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
             else:
                 settled.append(outcome)
         return tuple(settled)
-
-
-class MessageReader(RopeReader[MessagePromise]):
-    """One reader's place in a sequence of messages."""
-
-    __slots__ = ()
-
-    async def next_item(self) -> Any:
-        """The next promise of a message, a `Failure`, or `END`; waits until one of them is there."""
-        item = await super().next_item()
-        if isinstance(item, Message):
-            self._log.items[self._index - 1] = item = MessagePromise(item)
-        return item
 
 
 class MessageAppender(SequenceAppender[MessagePromise]):
@@ -192,9 +171,9 @@ class MessageSequence(FlatSequence[MessagePromise]):
 
 
 def to_items(messages: MessageType) -> list[Any]:
-    """The items of a sequence for `messages`: messages, promises of messages, sequences, exceptions."""
+    """The items of a sequence for `messages`: promises of messages, sequences, exceptions."""
     if type(messages) is str:  # by far the most frequent
-        return [_whole(Message(messages))]
+        return [MessagePromise(Message(messages))]
     if isinstance(messages, (MessagePromise, MessageSequencePromise)):
         return [messages]
     return flatten(messages, _to_item, "messages")
@@ -204,9 +183,9 @@ def _to_item(value: Any) -> Any:
     if isinstance(value, (MessagePromise, MessageSequencePromise, BaseException)):
         return value
     if isinstance(value, str):
-        return _whole(Message(str.__str__(value)))  # the text of a member of an enum, not its name
+        return MessagePromise(Message(str.__str__(value)))  # the text of a member of an enum, not its name
     if isinstance(value, Message):
-        return _whole(value)
+        return MessagePromise(value)
     if value is None:
         return SKIP
     if isinstance(value, Mapping):
@@ -215,9 +194,9 @@ def _to_item(value: Any) -> Any:
                 raise TypeError(f"is a dict with the key {key!r}; the fields of a message are named by strings.")
         if "content" in value and "role" in value and "text" not in value:
             raise TypeError("is a dict with `role` and `content`; the text of a message goes into `text`.")
-        return _whole(Message(**value))
+        return MessagePromise(Message(**value))
     if isinstance(value, BaseModel):
-        return _whole(Message(**dict(value)))
+        return MessagePromise(Message(**dict(value)))
     if isinstance(value, (bytes, bytearray, memoryview)) or inspect.isawaitable(value) or isinstance(value, type):
         raise TypeError(_why_not(value))
     if isinstance(value, AsyncIterable):
@@ -225,11 +204,6 @@ def _to_item(value: Any) -> Any:
     if isinstance(value, Iterable):
         return EXPAND
     raise TypeError(_why_not(value))
-
-
-def _whole(message: Message) -> Message | MessagePromise:
-    context = current_context()
-    return message if context is None or not context.has_observers else MessagePromise(message)
 
 
 def _why_not(value: Any) -> str:
@@ -251,10 +225,10 @@ def _why_not(value: Any) -> str:
     return f"is of type {type(value).__name__}, which is no message. {hint}"
 
 
-def _to_error_item(error: BaseException, who: str) -> Message | MessagePromise | Failure:
+def _to_error_item(error: BaseException, who: str) -> MessagePromise | Failure:
     context = current_context()
     if errors_arrive_as_messages(context, error):
-        return _whole(ErrorMessage.of(error))
+        return MessagePromise(ErrorMessage.of(error))
     return capture(error, who, context)
 
 

@@ -125,7 +125,8 @@ class StreamAppender(Generic[PIECE]):
 
     def abandon(self, reason: BaseException) -> None:
         """End the stream with an error, because nobody can close it any more."""
-        self.log.fail(Failure(reason))
+        if not self.log.ended:  # a thread may have closed it just now
+            self.log.fail(Failure(reason))
         self.close()
 
     def __del__(self) -> None:

@@ -4,12 +4,16 @@ What was said stays readable, so this bounds how far a producer runs *ahead*, no
 the foremost reader, the one that has taken most pieces. One that is behind, or has left, holds nobody back: a reader
 cannot change what another one sees.
 
-Invariant: whoever waits for a whole context to finish (`aflush_tasks()`, the end of its block) holds nobody back
-meanwhile, for the readers may be gone.
+Invariants
+----------
+1. Whoever waits for a whole context to finish (`aflush_tasks()`, the end of its block, however it is left) holds nobody
+   back in it or in a context inside it meanwhile, for the readers may be gone.
+2. A producer that was asked to end is not held back on its way.
 """
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Iterator
 
 from miniagents.promising.log import wake
@@ -36,34 +40,43 @@ class Backpressure:
             if self._held is not None:
                 wake(self._held)
 
+    def take_all(self) -> None:
+        """Somebody wants all that will ever be there."""
+        self.taken(sys.maxsize)
+
     async def wait_for_readers(self, made: int, held_back: "HeldBack") -> None:
-        """Return when fewer than `max_ahead` of `made` pieces are ahead, or nobody is held back."""
-        while made - self._foremost >= self.max_ahead and not held_back.is_lifted:
-            self._held = held_back.add()
-            try:
+        """Return when fewer than `max_ahead` of `made` pieces are ahead, or the producer is not to be held back."""
+        task = asyncio.current_task()
+        while made - self._foremost >= self.max_ahead and not held_back.is_lifted and not (task and task.cancelling()):
+            with held_back.waiting() as self._held:
                 # Looked at again, as in `Log.wait`: a reader in another thread would not have known of us.
                 if made - self._foremost >= self.max_ahead:
                     await self._held
-            finally:
-                held_back.discard(self._held)
-                self._held = None
+            self._held = None
 
 
 class HeldBack:
-    """The producers of one context that wait for their readers."""
+    """The producers of one context, and of the contexts inside it, that wait for their readers."""
 
-    __slots__ = ("_futures", "_lifted")
+    __slots__ = ("_futures", "_lifted", "around")
 
     def __init__(self) -> None:
-        self._futures: dict[
-            asyncio.Future[None], None
-        ] = {}  # in the order of their coming, so that runs can be repeated
+        self.around: HeldBack | None = None
+        """Those of the context around this one, while there is one."""
+        # In the order of their coming, so that runs can be repeated.
+        self._futures: dict[asyncio.Future[None], None] = {}
         self._lifted = 0
+
+    def _chain(self) -> "Iterator[HeldBack]":
+        one: HeldBack | None = self
+        while one is not None:
+            yield one
+            one = one.around
 
     @property
     def is_lifted(self) -> bool:
         """Whether nobody is held back now."""
-        return self._lifted > 0
+        return any(one._lifted for one in self._chain())
 
     @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
@@ -76,15 +89,18 @@ class HeldBack:
         finally:
             self._lifted -= 1
 
-    def add(self) -> "asyncio.Future[None]":
-        """Somebody waits, for the future that is given."""
+    @contextlib.contextmanager
+    def waiting(self) -> "Iterator[asyncio.Future[None]]":
+        """A future to wait for, until a reader has come or nobody is held back any more."""
         future = asyncio.get_running_loop().create_future()
-        self._futures[future] = None
-        return future
-
-    def discard(self, future: "asyncio.Future[None]") -> None:
-        """They wait no more."""
-        self._futures.pop(future, None)
+        chain = list(self._chain())
+        for one in chain:
+            one._futures[future] = None
+        try:
+            yield future
+        finally:
+            for one in chain:
+                one._futures.pop(future, None)
 
 
 def refuse_to_hold(backpressure: Backpressure | None) -> None:

@@ -137,6 +137,7 @@ class PromisingContext:
             current_branch.set(None)
         if self.parent is not None:
             self.waits = self.parent.waits  # all that wait in one loop, for what anyone there may have to say
+            self.held_back.around = self.parent.held_back
         self._token = _current.set(self)
         return self
 
@@ -202,11 +203,12 @@ class PromisingContext:
         try:
             for task in list(self._tasks):
                 self.cancel_task(task, _CONTEXT_ENDS)
-            await wait_until_ended(lambda: self._tasks, self.grace_period)
-            await self._observers.find_out()
-            if self._handlers:
-                left = self.grace_period and max(0, self.grace_period - (loop.time() - began))
-                await asyncio.wait(self._handlers, timeout=left)
+            with self.held_back.lifted():
+                await wait_until_ended(lambda: self._tasks, self.grace_period)
+                await self._observers.find_out()
+                if self._handlers:
+                    left = self.grace_period and max(0, self.grace_period - (loop.time() - began))
+                    await asyncio.wait(self._handlers, timeout=left)
         finally:
             self._cancelling = False
             for task in (*self._observers.tasks, *self._handlers):
@@ -220,7 +222,7 @@ class PromisingContext:
             task.cancel(why)
 
     def _abandon_open(self) -> None:
-        for abandoned in list(self.open_ends):  # nobody is left who could write
+        for abandoned in filter(None, [ref() for ref in self.open_ends.keyrefs()]):  # nobody is left who could write
             abandoned.abandon(PromiseCancelledError("The producer of this stream", _CONTEXT_ENDS.reason))
 
     def _deactivate(self) -> None:
@@ -228,7 +230,7 @@ class PromisingContext:
         self._unfinished.clear()
         if self.parent is None:
             self.waits.close()
-        self.waits = Waits()
+        self.waits, self.held_back = Waits(), HeldBack()
         self._active = False
         self._loop = None
         token, self._token = self._token, None

@@ -144,7 +144,7 @@ class Waits:
             if knot is None:
                 reprieve = min(2 * reprieve, _LONGEST_REPRIEVE)
                 later[victim] = (now + reprieve, reprieve)
-            else:
+            elif not victim.done():  # what was collected meanwhile may have ended a stream
                 victim.set_exception(DeadlockError(graph.describe(shape, knot)))
         self._reprieved = later
         soonest = min((until for until, _ in later.values()), default=None)

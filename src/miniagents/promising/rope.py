@@ -41,6 +41,8 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
 
     __slots__ = ("_appender", "_feed", "_name", "_timeout")
 
+    _can_be_held_back = False  # its items are appended by plain calls
+
     def __init__(
         self,
         source: StreamAppender[Any] | Log[Any],

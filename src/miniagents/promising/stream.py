@@ -61,6 +61,8 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
 
     _piece_type: type[Any] = object
     """What the pieces must be. A piece of another type is a `TypeError` at its place."""
+    _can_be_held_back = True
+    """Whether the producer is a streamer, which can be made to wait between two pieces."""
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         return cast("T_co", tuple(pieces))  # that is what T is when nobody said how to make it
 
     def _start(self, context: PromisingContext) -> None:
-        if self._backpressure is None and self._producer is not None and context.max_ahead_by_default is not None:
+        if self._backpressure is None and self._can_be_held_back and context.max_ahead_by_default is not None:
             self._backpressure = Backpressure(context.max_ahead_by_default)
         super()._start(context)
 
@@ -166,6 +168,8 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
 
     async def _settle(self, wait: "Wait") -> T_co | Failure:
         if self._whole is not None:
+            if self._backpressure is not None and wait is wait_as_reader:
+                self._backpressure.take_all()  # the resolver may wait for the stream without reading it
             return await self._whole._settle(wait)
         if self._result is UNSET:
             await self._wait_until_decided(wait)
@@ -237,6 +241,7 @@ class PieceReader(Generic[PIECE]):
             if found is END:
                 raise StopAsyncIteration
             piece = found
+            del found  # it may be an error, to which the frame of this reader will belong
         if not isinstance(piece, Failure):
             return piece
         self._log = ended_log(())  # this reader is through, whatever came after the error
@@ -279,7 +284,17 @@ class _PacingReader(PieceReader[PIECE]):
     __slots__ = ()
 
     async def __anext__(self) -> PIECE:
-        piece = await super().__anext__()
+        try:
+            piece = await super().__anext__()
+        except BaseException:
+            del self  # as in `_run_resolver`
+            raise
+        self._promise._taken(self.seen)
+        return piece
+
+    async def next_piece(self) -> PIECE | Failure | Literal[Sentinel.END]:
+        """The next piece, as in every reader."""
+        piece = await super().next_piece()
         self._promise._taken(self.seen)
         return piece
 
