@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import itertools
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -415,7 +416,93 @@ def test_a_handler_that_could_not_be_called_again_is_reported(caplog: pytest.Log
     assert "disk full" in caplog.text
 
 
-@pytest.mark.parametrize("delays", [[-1], ["soon"]])
+def test_a_failure_is_reported_also_if_the_next_try_was_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    """What a persist handler has raised is reported when the context is left while it is called again."""
+    calls: list[str] = []
+
+    async def persist(promise: Any, persisted: Message) -> None:
+        calls.append("call")
+        if len(calls) == 1:
+            raise OSError("disk full")
+        await asyncio.sleep(1000)
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=persist, persist_retry_delays=[1]):
+            _ = Message("x").as_promise
+            await asyncio.sleep(2)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_virtual(scenario)
+    assert len(calls) == 2
+    assert "disk full" in caplog.text
+
+
+def test_a_failure_is_reported_once_for_all_who_brought_the_message(caplog: pytest.LogCaptureFixture) -> None:
+    """A message that several promises have, and that cannot be persisted, is one failure."""
+
+    async def persist(promise: Any, persisted: Message) -> None:
+        raise OSError("disk full")
+
+    async def scenario() -> None:
+        message = Message("x")
+        async with MiniAgents(on_persist_message=persist, persist_retry_delays=[1]):
+            _ = message.as_promise, message.as_promise, message.as_promise
+
+    run_virtual(scenario)
+    assert caplog.text.count("could not be persisted") == 1
+
+
+def test_a_message_inside_that_cannot_be_persisted_keeps_the_outer_one_back(caplog: pytest.LogCaptureFixture) -> None:
+    """What is written down never refers to a message that is not."""
+    written: list[Message] = []
+    inner = Message("inner")
+
+    async def persist(promise: Any, persisted: Message) -> None:
+        if persisted is inner:
+            raise OSError("disk full")
+        written.append(persisted)
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=persist, persist_retry_delays=()):
+            _ = Message("outer", inner=inner).as_promise
+
+    run_virtual(scenario)
+    assert not written
+    assert caplog.text.count("could not be persisted") == 1
+
+
+def test_a_context_inside_that_is_left_does_not_take_the_message_of_others_with_it() -> None:
+    """A message that was being written down for a context that is left is then written down for the next one."""
+    written: list[Message] = []
+    message = Message("x")
+    attempts: list[float] = []
+
+    async def persist(promise: Any, persisted: Message) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OSError("busy")
+        written.append(persisted)
+
+    async def left() -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            async with MiniAgents(grace_period=0.5):
+                _ = message.as_promise
+                await asyncio.sleep(2)
+                raise ZeroDivisionError
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=persist, persist_retry_delays=[10]):
+            leaving = asyncio.create_task(left())
+            await asyncio.sleep(1)
+            _ = message.as_promise
+            await leaving
+
+    run_virtual(scenario)
+    assert written == [message]
+
+
+@pytest.mark.parametrize("delays", [[-1], ["soon"], [math.inf], [math.nan]])
 def test_delays_that_are_none_are_refused(delays: list[Any]) -> None:
     """What is no number of seconds is refused when the context is made."""
     with pytest.raises(ValueError, match="persist_retry_delays"):

@@ -102,6 +102,21 @@ def test_a_reader_left_behind_in_a_closed_loop_disturbs_nobody(caplog: pytest.Lo
     assert "was destroyed" in caplog.text  # by its loop, which says so
 
 
+async def test_appenders_that_a_thread_closes_while_their_context_ends() -> None:
+    """A context ends as it should when a thread closes, at that moment, the appenders that were left open in it."""
+
+    class ClosedByAThread(StreamAppender[int]):
+        def abandon(self, reason: BaseException) -> None:
+            in_a_thread(lambda: [appender.close() for appender in appenders])
+            super().abandon(reason)
+
+    async with PromisingContext() as context:
+        appenders = [ClosedByAThread().open() for _ in range(3)]
+        streams = [StreamedPromise[int, Any](appender) for appender in appenders]
+    assert not context.active
+    assert [await stream for stream in streams] == [(), (), ()]
+
+
 async def test_a_producer_that_is_about_to_wait_for_its_readers_sees_one_in_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
