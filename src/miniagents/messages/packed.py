@@ -7,7 +7,7 @@ from typing import overload
 
 
 class PackedText(Sequence[str]):
-    """Tokens, kept as one text and four bytes for each. They are read again just as they came.
+    """Tokens, kept as one text and four bytes for each. Equal ones are read again, each a plain `str`.
 
     >>> packed = PackedText(["Hel", "lo"])
     >>> packed.text, list(packed)
