@@ -56,8 +56,7 @@ class Frozen(BaseModel):
                     deepest = max(deepest, _depth(frozen))
                     if deepest > _MAX_DEPTH:
                         raise ValueError(f"{printable(name)} is nested more than {_MAX_DEPTH} levels deep.")
-        if deepest:
-            object.__setattr__(self, "_depth", deepest)
+        _DEPTH_SLOT.__set__(self, deepest)
 
     # ------------------------------------------------------------------ identity of content
 
@@ -185,7 +184,14 @@ def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
             raise ValueError(f"{printable(where)} is {value}, which JSON does not have.")
         return value if declared else float(value)
     if isinstance(value, (list, tuple)):
-        return tuple(_freeze(item, f"{where}[{index}]", depth + 1, declared) for index, item in enumerate(value))
+        return tuple(
+            [
+                item
+                if item.__class__ in _ATOMS or isinstance(item, Frozen)  # the place is put into words only if need be
+                else _freeze(item, f"{where}[{index}]", depth + 1, declared)
+                for index, item in enumerate(value)
+            ]
+        )
     if isinstance(value, Mapping):
         return _freeze_mapping(value, where, depth, declared)
     if isinstance(value, BaseModel) and not (declared and value.model_config.get("frozen")):

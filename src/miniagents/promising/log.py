@@ -5,8 +5,8 @@ that nobody else shares; so a reader that is cancelled, or breaks off, is invisi
 
 Invariants
 ----------
-1. `items` only grows, and after `end()` it never changes, but for another form that it may be kept in: every reader sees
-   equal items in the same order.
+1. `items` only grows, and after `end()` it never changes, but for the form that it is kept in: every reader sees equal
+   items in the same order.
 2. Every waiter is woken by the next `append()` or `end()`, whichever comes first. Whoever makes a log sees to it that
    it is ended on every path (see `promise.py`).
 3. An error is an item as well (`Failure`): it has a place in the order and every reader meets it there.

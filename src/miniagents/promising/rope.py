@@ -71,8 +71,6 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         items: list[T_co | Failure] = []
         while (item := await reader.next_item()) is not END:
             items.append(item)
-            if len(items) % PIECES_PER_TURN == 0:
-                await asyncio.sleep(0)
         return items
 
     def _start(self, context: PromisingContext) -> None:
@@ -108,8 +106,6 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
             if isinstance(outcome, Failure):
                 return outcome
             items.append(outcome)
-            if len(items) % PIECES_PER_TURN == 0:
-                await asyncio.sleep(0)
         return self._assemble(items)
 
     async def _settle_item(self, item: Any, wait: Wait) -> Any:  # noqa: ARG002 (for those whose items are promises)
@@ -157,7 +153,7 @@ BUSY: Final = _Mark()
 class RopeReader(Generic[T]):
     """One reader's place in a rope."""
 
-    __slots__ = ("_hops", "_index", "_landmark", "_log", "_sequence", "_stack", "_wait")
+    __slots__ = ("_hops", "_index", "_landmark", "_log", "_sequence", "_stack", "_taken", "_wait")
 
     def __init__(self, sequence: SequencePromise[T, Any], wait: Wait = wait_as_reader) -> None:
         self._sequence: SequencePromise[Any, Any] = sequence
@@ -165,6 +161,7 @@ class RopeReader(Generic[T]):
         self._index = 0
         self._stack: list[tuple[SequencePromise[Any, Any], int]] = []
         self._hops = 0
+        self._taken = 0
         self._landmark: SequencePromise[Any, Any] | None = None
         self._wait = wait
 
@@ -193,6 +190,9 @@ class RopeReader(Generic[T]):
                 await asyncio.sleep(0)
             else:
                 await self._wait(self._sequence, self._index)
+        self._taken += 1
+        if not self._taken % PIECES_PER_TURN:
+            await asyncio.sleep(0)  # a reader that never has to wait would hold the loop
         return item
 
     def poll(self) -> Any:

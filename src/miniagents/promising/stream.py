@@ -257,6 +257,7 @@ class PieceReader(Generic[PIECE]):
         """The next piece, an error as a `Failure` that does not count as read by this, or `END`. Waits for it."""
         while self._index >= len(self._items):
             if self._items is not self._log.items and self._unpack():
+                await asyncio.sleep(0)  # a reader that never has to wait would hold the loop
                 continue
             if self._log.ended:
                 return END

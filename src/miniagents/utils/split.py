@@ -36,11 +36,14 @@ class Splitter:
             raise ValueError("The delimiter is empty: there is no place to split at.")
         self._delimiter = delimiter
         self._fence = code_block_delimiter or None
+        self._beginnings = {mark[0] for mark in (delimiter, self._fence) if mark}
         self._inside_code = False
         self._held = ""
 
     def feed(self, chunk: str) -> Iterator[str | None]:
         """The next chunk of the text. To be read to its end before the next call."""
+        if not self._held and self._beginnings.isdisjoint(chunk):
+            return iter((chunk,) if chunk else ())  # as most tokens are: there is nothing to look for
         return self._cut(self._held + chunk, at_end=False)
 
     def finish(self) -> Iterator[str | None]:
