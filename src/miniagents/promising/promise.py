@@ -202,7 +202,7 @@ class Promise(Generic[T_co]):
                     raise NoActiveContextError(f"Reading {self._describe()}")
                 self._bind(context)
             self._start(context)
-        elif context is not None:
+        elif context is not None and context.runs_elsewhere:
             context.check_loop(self._describe())
 
     def _taken(self, seen: int) -> None:
