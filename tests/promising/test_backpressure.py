@@ -263,6 +263,8 @@ def test_an_appender_cannot_be_held_back() -> None:
         StreamedPromise(StreamAppender(), max_ahead=1)
     with pytest.raises(TypeError, match="plain calls"):
         Message.promise(StreamAppender[str](), max_ahead=1)
+    with pytest.raises(TypeError, match="for streamers"):
+        Message.promise(text="said at once", max_ahead=1)
 
 
 def test_a_reader_that_is_behind_and_goes_on_changes_nothing() -> None:

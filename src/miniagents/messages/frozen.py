@@ -75,7 +75,7 @@ class Frozen(BaseModel):
         try:
             cached: str = _HASH_KEY_SLOT.__get__(self)
         except AttributeError:
-            text = json.dumps(_canonical_fields(self), default=_canonical, sort_keys=True, **_CANONICAL_JSON)
+            text = _ENCODER.encode(_canonical_fields(self))
             cached = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             object.__setattr__(self, "_hash_key", cached)
         return cached
@@ -170,7 +170,6 @@ class Frozen(BaseModel):
 _HASH_KEY_SLOT: Final[Any] = Frozen.__dict__["_hash_key"]
 _DEPTH_SLOT: Final[Any] = Frozen.__dict__["_depth"]
 _OWN_SLOTS: Final = frozenset(("_depth", "_hash_key", "_string"))
-_CANONICAL_JSON: Final[dict[str, Any]] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
 
 
 def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
@@ -269,6 +268,11 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, Frozen):
         return {"$hash": value.hash_key}
     if isinstance(value, frozenset):
-        members = [json.dumps(item, default=_canonical, sort_keys=True, **_CANONICAL_JSON) for item in value]
-        return {"$type": "set", "$value": sorted(members)}
+        return {"$type": "set", "$value": sorted(map(_ENCODER.encode, value))}
     return {"$type": type(value).__name__, "$value": to_jsonable_python(value)}
+
+
+# Made once: to make an encoder takes as long as to use it.
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True, default=_canonical
+)

@@ -90,6 +90,7 @@ class Message(Frozen):
         `start_asap`, `max_ahead`: as in `StreamedPromise`.
         """
         if message_token_streamer is None:
+            refuse_to_hold(max_ahead)
             return MessagePromise(cls(**metadata))
         return MessagePromise(cls, message_token_streamer, metadata, start_asap=start_asap, max_ahead=max_ahead)
 
@@ -144,7 +145,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         self._known_metadata = Frozen(**(metadata or {}))  # frozen now, so that bad metadata is refused now
         self._result = UNSET
         if isinstance(streamer, StreamAppender):
-            refuse_to_hold(self._backpressure)
+            refuse_to_hold(max_ahead)
             streamer.restrict(str)
             streamer.bind()
             streamer.log.pack_at_end(PackedText)

@@ -103,7 +103,7 @@ class HeldBack:
                 one._futures.pop(future, None)
 
 
-def refuse_to_hold(backpressure: Backpressure | None) -> None:
-    """Raise `TypeError` where somebody wants to hold back who appends by plain calls."""
-    if backpressure is not None:
+def refuse_to_hold(max_ahead: int | None) -> None:
+    """Raise `TypeError` for a bound where there is no streamer."""
+    if max_ahead is not None:
         raise TypeError("`max_ahead` is for streamers: whoever appends by plain calls cannot be made to wait.")

@@ -83,7 +83,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         elif prefill_result is not UNSET and streamer is None:
             log = ended_log([prefill_result])
         elif isinstance(streamer, StreamAppender):
-            refuse_to_hold(self._backpressure)
+            refuse_to_hold(max_ahead)
             streamer.bind()
             log = streamer.log
         elif streamer is not None:
