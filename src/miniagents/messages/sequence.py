@@ -50,6 +50,10 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
         """A reader of its own, from the first message on, whose `next_item()` goes on behind errors."""
         return RopeReader(self)
 
+    def _peek_item(self, item: Any) -> Message | Failure | Sentinel:
+        outcome: Message | Failure | Sentinel = item if isinstance(item, Failure) else item._peek()
+        return outcome
+
     async def _settle_item(self, item: Any, wait: Wait) -> Message | Failure:
         if isinstance(item, Failure):
             return item

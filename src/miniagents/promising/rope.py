@@ -102,14 +102,20 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         reader: RopeReader[T_co] = RopeReader(self, wait)
         items: list[T_co] = []
         while (item := await reader.next_item()) is not END:
-            outcome = await self._settle_item(item, wait)
+            outcome = self._peek_item(item)
+            if outcome is UNSET:
+                outcome = await self._settle_item(item, wait)
             if isinstance(outcome, Failure):
                 return outcome
             items.append(outcome)
         return self._assemble(items)
 
+    def _peek_item(self, item: Any) -> Any:
+        """What an item contributes to the whole, or a `Failure`; `UNSET` if that has to be waited for."""
+        return item
+
     async def _settle_item(self, item: Any, wait: Wait) -> Any:  # noqa: ARG002 (for those whose items are promises)
-        """What an item contributes to the whole, or a `Failure`."""
+        """The same, waited for."""
         return item
 
     def _peek(self) -> WHOLE_co | Failure | Sentinel:
