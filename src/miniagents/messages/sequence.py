@@ -169,7 +169,10 @@ class MessageSequence(FlatSequence[MessagePromise]):
             return messages
         log: Log[MessagePromise] = Log()
         for item in to_items(messages):
-            _add(log, _to_error_item(item, "A message") if isinstance(item, BaseException) else item)
+            if isinstance(item, BaseException):
+                _add(log, _to_error_item(item, "A message"))
+            else:
+                log.items.append(item)
         log.ended = True
         return MessageSequencePromise(log)
 
@@ -184,6 +187,8 @@ def to_items(messages: MessageType) -> list[Any]:
 
 
 def _to_item(value: Any) -> Any:
+    if type(value) is Message:  # as in a history, of which there may be thousands
+        return MessagePromise(value)
     if isinstance(value, (MessagePromise, MessageSequencePromise, BaseException)):
         return value
     if isinstance(value, str):

@@ -20,35 +20,35 @@ def flatten(value: object, convert: Callable[[Any], Any], where: str) -> list[An
     raises gets the place in front, such as `messages[2][0]`. A collection that contains itself is a `ValueError`.
     """
     items: list[Any] = []
-    stack: list[tuple[object, Iterator[Any]]] = []
-    places: list[int] = []
     open_ids: set[int] = set()
-    while True:
-        try:
-            item = convert(value)
-        except TypeError as error:
-            raise TypeError(f"{_place(where, places)} {error}") from None
-        if item is EXPAND:
-            if id(value) in open_ids:
-                raise ValueError(f"{_place(where, places)} contains itself.")
-            open_ids.add(id(value))
-            stack.append((value, iter(cast("Iterable[Any]", value))))
-            places.append(-1)
-        elif item is not SKIP:
-            items.append(item)
-        while stack:
+    # The collections that are being looked into, and where in each of them. Outermost is one that has `value` alone.
+    stack: list[tuple[object, Iterator[Any]]] = [(None, iter((value,)))]
+    places = [-1]
+    while stack:
+        collection, rest = stack[-1]
+        for inside in rest:
+            places[-1] += 1
             try:
-                value = next(stack[-1][1])
-            except StopIteration:
-                open_ids.discard(id(stack.pop()[0]))
-                places.pop()
-            else:
-                places[-1] += 1
+                item = convert(inside)
+            except TypeError as error:
+                raise TypeError(f"{_place(where, places)} {error}") from None
+            if item is EXPAND:
+                if id(inside) in open_ids:
+                    raise ValueError(f"{_place(where, places)} contains itself.")
+                open_ids.add(id(inside))
+                stack.append((inside, iter(cast("Iterable[Any]", inside))))
+                places.append(-1)
                 break
+            if item is not SKIP:
+                items.append(item)
         else:
-            return items
+            open_ids.discard(id(collection))
+            stack.pop()
+            places.pop()
+    return items
 
 
 def _place(where: str, places: list[int]) -> str:
-    shown = places if len(places) <= 8 else places[-8:]
-    return where + ("…" if len(shown) < len(places) else "") + "".join(f"[{index}]" for index in shown)
+    inner = places[1:]
+    shown = inner if len(inner) <= 8 else inner[-8:]
+    return where + ("…" if len(shown) < len(inner) else "") + "".join(f"[{index}]" for index in shown)
