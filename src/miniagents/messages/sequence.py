@@ -1,5 +1,6 @@
 """Sequences of messages, and what may be given where messages are wanted."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any, Self, TypeAlias, Union, cast
@@ -20,6 +21,7 @@ from miniagents.promising.promise import Producer, Wait, wait_as_reader
 from miniagents.promising.rope import RopeReader, SequencePromise
 from miniagents.promising.sentinels import Sentinel
 from miniagents.promising.sequence import FlatSequence, SequenceAppender
+from miniagents.promising.stream import PIECES_PER_TURN
 
 MessageType: TypeAlias = Union[  # built by `Union`, which takes the forward references of a recursive alias
     str,
@@ -77,7 +79,13 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
 
     async def outcomes(self, wait: Wait = wait_as_reader) -> list[Message | Failure]:
         """What each message has become, in order, whatever failed. The failures do not count as read."""
-        return [await self._settle_item(item, wait) for item in await self.settle_items(wait)]
+        outcomes: list[Message | Failure] = []
+        for item in await self.settle_items(wait):
+            outcome = self._peek_item(item)
+            outcomes.append(await self._settle_item(item, wait) if isinstance(outcome, Sentinel) else outcome)
+            if not len(outcomes) % PIECES_PER_TURN:
+                await asyncio.sleep(0)
+        return outcomes
 
     async def settled(self) -> tuple[Message | BaseException, ...]:
         """All that was said and all that went wrong, in order, whatever failed. Waits for the end; raises nothing."""
