@@ -450,7 +450,7 @@ def test_a_failure_is_reported_once_for_all_who_brought_the_message(caplog: pyte
             _ = message.as_promise, message.as_promise, message.as_promise
 
     run_virtual(scenario)
-    assert caplog.text.count("could not be persisted") == 1
+    assert caplog.text.count("Could not be persisted") == 1
 
 
 def test_a_message_inside_that_cannot_be_persisted_keeps_the_outer_one_back(caplog: pytest.LogCaptureFixture) -> None:
@@ -469,7 +469,7 @@ def test_a_message_inside_that_cannot_be_persisted_keeps_the_outer_one_back(capl
 
     run_virtual(scenario)
     assert not written
-    assert caplog.text.count("could not be persisted") == 1
+    assert caplog.text.count("Could not be persisted") == 1
 
 
 def test_a_context_inside_that_is_left_does_not_take_the_message_of_others_with_it() -> None:

@@ -12,7 +12,7 @@ from miniagents.messages import MessageAppender, MessageSequencePromise, Message
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import AppenderClosedError, NoActiveContextError
 from miniagents.promising.log import cancelled_error, capture
-from miniagents.promising.tree import Finishable
+from miniagents.promising.tree import Finishable, current_branch
 
 if TYPE_CHECKING:  # an agent makes interactions and calls; an interaction only names them
     from miniagents.agents.agent import MiniAgent
@@ -107,6 +107,8 @@ class InteractionContext:
             returned = await cast("Awaitable[object]", function(self, **kwargs))
             if returned is not None:
                 logger.warning("%s has returned %r, which nobody gets: use ctx.reply.", self.this_agent.alias, returned)
+            if (branch := current_branch.get()) is not None and branch.cancellation is not None:
+                raise asyncio.CancelledError(branch.cancellation)  # which the agent has swallowed
         except BaseException as error:
             if appender.log.ended:  # the reply was finished early: no reader is to see another end of it
                 capture(error, self.this_agent.alias, context)

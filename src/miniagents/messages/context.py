@@ -66,10 +66,13 @@ class MessageContext(PromisingContext):
 
     async def persist(self, promise: "MessagePromise", message: "Message") -> None:
         """Have the handlers write down `message`, after those inside it, unless they have done so already."""
-        for sub_message in message.sub_messages():
-            if not await self._persist_once(sub_message.as_promise, sub_message):
-                return  # what is written down must not refer to what is not
-        await self._persist_once(promise, message)
+        failed: set[int] = set()
+        for one in (*message.sub_messages(), message):
+            if failed and any(id(inner) in failed for inner in one.sub_messages()):
+                failed.add(id(one))  # what is written down must not refer to what is not
+                logger.log(self.log_level_for_errors, "Not persisted, because of a message inside it: %s", _named(one))
+            elif not await self._persist_once(promise if one is message else one.as_promise, one):
+                failed.add(id(one))
 
     async def _persist_once(self, promise: "MessagePromise", message: "Message") -> bool:
         key = id(message)
@@ -93,7 +96,7 @@ class MessageContext(PromisingContext):
                 await self._call_until_it_succeeds(handler, promise, message)
             self._persisted[id(message)] = message
         except Exception:  # told here, once for all who wait for this
-            logger.log(self.log_level_for_errors, "A message could not be persisted", exc_info=True)
+            logger.log(self.log_level_for_errors, "Could not be persisted: %s", _named(message), exc_info=True)
             return False
         finally:
             # Before that line nothing counts as persisted: a message that failed is tried again when it comes again.
@@ -115,10 +118,15 @@ class MessageContext(PromisingContext):
             return await handler(promise, message)
         except asyncio.CancelledError:  # the context is being left, and this was the last chance
             if failed is not None:
-                logger.log(self.log_level_for_errors, "A message could not be persisted", exc_info=failed)
+                logger.log(self.log_level_for_errors, "Could not be persisted: %s", _named(message), exc_info=failed)
             raise
         finally:
             del failed  # or it would be in a cycle with this frame
+
+
+def _named(message: "Message") -> str:
+    """Which message it is, for the log, into which its text does not belong."""
+    return f"{type(message).__name__} with the key {message.hash_key}"
 
 
 def message_resolved(context: PromisingContext, promise: "MessagePromise", message: "Message") -> None:

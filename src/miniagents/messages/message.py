@@ -79,7 +79,7 @@ class Message(Frozen):
         message_token_streamer: TokenStreamer | StreamAppender[str] | None = None,
         *,
         start_asap: bool | None = None,
-        max_ahead: int | None = None,
+        max_ahead: float | None = None,
         **metadata: Any,
     ) -> "MessagePromise":
         """A promise of a message of this class, whose text is made of the tokens that the streamer gives.
@@ -128,7 +128,7 @@ class MessagePromise(StreamedPromise[str, Message]):
         metadata: dict[str, Any] | None = None,
         *,
         start_asap: bool | None = None,
-        max_ahead: int | None = None,
+        max_ahead: float | None = None,
     ) -> None:
         self._whole = None
         self._backpressure = None if max_ahead is None else Backpressure(max_ahead)

@@ -13,6 +13,7 @@ Invariants
 
 import asyncio
 import contextlib
+import math
 import sys
 from collections.abc import Iterator
 
@@ -24,9 +25,9 @@ class Backpressure:
 
     __slots__ = ("_foremost", "_held", "max_ahead")
 
-    def __init__(self, max_ahead: int) -> None:
-        if isinstance(max_ahead, bool) or not isinstance(max_ahead, int):
-            raise TypeError(f"`max_ahead` is a number of pieces, not {max_ahead!r}.")
+    def __init__(self, max_ahead: float) -> None:
+        if max_ahead != math.inf and (isinstance(max_ahead, bool) or not isinstance(max_ahead, int)):
+            raise TypeError(f"`max_ahead` is a number of pieces, or `math.inf` for no bound, not {max_ahead!r}.")
         if max_ahead < 1:
             raise ValueError(f"`max_ahead` is at least 1, not {max_ahead}: with less nothing would ever be said.")
         self.max_ahead = max_ahead
@@ -103,7 +104,7 @@ class HeldBack:
                 one._futures.pop(future, None)
 
 
-def refuse_to_hold(max_ahead: int | None) -> None:
+def refuse_to_hold(max_ahead: float | None) -> None:
     """Raise `TypeError` for a bound where there is no streamer."""
     if max_ahead is not None:
         raise TypeError("`max_ahead` is for streamers: whoever appends by plain calls cannot be made to wait.")

@@ -83,7 +83,7 @@ class PromisingContext:
         log_level_for_errors: int = logging.ERROR,
         on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
         grace_period: float | None = 5.0,
-        max_ahead_by_default: int | None = None,
+        max_ahead_by_default: float | None = None,
     ) -> None:
         if grace_period is not None and not grace_period >= 0:
             raise ValueError(f"`grace_period` is a number of seconds or None, not {grace_period!r}.")

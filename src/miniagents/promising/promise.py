@@ -211,7 +211,10 @@ class Promise(Generic[T_co]):
     async def _run_resolver(self, resolver: Callable[[Any], Awaitable[Any]]) -> None:
         log = self._log
         try:
-            log.append(await resolver(self))
+            value = await resolver(self)
+            self._check_not_cancelled()
+            log.append(value)
+            del value
         except BaseException as error:
             self._record_error(error)
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
@@ -220,6 +223,12 @@ class Promise(Generic[T_co]):
             log.end()
             # The traceback of an error keeps this frame, which must not lead from the error back to itself.
             del log, self
+
+    def _check_not_cancelled(self) -> None:
+        """Raise the `CancelledError` that the code of a producer has swallowed: its readers are to know of it."""
+        branch = self._branch
+        if branch is not None and branch.cancellation is not None:
+            raise asyncio.CancelledError(branch.cancellation)
 
     def _record_error(self, error: BaseException) -> None:
         self._log.fail(capture(error, self._describe(), current_context()))

@@ -38,9 +38,9 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
     - `resolver`: `async (promise) -> whole`; without one the whole is the tuple of all pieces.
     - `prefill_pieces`, `prefill_result`: what is known already. A whole without pieces is streamed as one piece.
     - `max_ahead`: how many pieces the streamer may be ahead of the reader that has taken most; then it is not asked for
-      more until that one goes on. By default as the context says. Awaiting the whole takes all pieces, and so does
-      whoever waits for the context to finish: then nobody is held back. What was said is kept in any case, for readers
-      to come.
+      more until that one goes on. By default as the context says; `math.inf` for no bound. Awaiting the whole takes all
+      pieces, and so does whoever waits for the context to finish: then nobody is held back. What was said is kept all the
+      same, for readers to come.
 
     `async for piece in promise` starts from the first piece each time, for any number of readers. Everything else is
     as in `Promise`.
@@ -71,7 +71,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         prefill_pieces: Iterable[PIECE_co | BaseException] | Sentinel = UNSET,
         prefill_result: T_co | BaseException | Sentinel = UNSET,
         start_asap: bool | None = None,
-        max_ahead: int | None = None,
+        max_ahead: float | None = None,
     ) -> None:
         self._backpressure: Backpressure | None = None if max_ahead is None else Backpressure(max_ahead)
         self._result: T_co | Failure | Sentinel = UNSET
@@ -140,6 +140,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
                         await asyncio.sleep(0)
                     if backpressure is not None and context is not None:
                         await backpressure.wait_for_readers(len(log.items), context.held_back)
+            self._check_not_cancelled()
         except BaseException as error:
             self._record_error(error)
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):

@@ -162,7 +162,7 @@ async def anthropic_agent(
     base_url: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
-    max_ahead: int | None = None,
+    max_ahead: float | None = None,
     **parameters: Any,
 ) -> None:
     """A model of Anthropic. Replies with one message, which streams.

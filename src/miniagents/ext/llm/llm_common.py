@@ -159,7 +159,7 @@ def reply_with_llm(
     base_url: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
-    max_ahead: int | None = None,
+    max_ahead: float | None = None,
     parameters: Mapping[str, Any],
 ) -> None:
     """Reply with the answer of a model to what the agent was sent. Never waits: the reply is there before its text.

@@ -142,7 +142,7 @@ async def openai_agent(
     base_url: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
-    max_ahead: int | None = None,
+    max_ahead: float | None = None,
     **parameters: Any,
 ) -> None:
     """A model of OpenAI, through its chat completions. Replies with one message, which streams.

@@ -43,7 +43,7 @@ async def openai_compatible_agent(
     api_key: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
-    max_ahead: int | None = None,
+    max_ahead: float | None = None,
     **parameters: Any,
 ) -> None:
     """A model behind a server that speaks OpenAI's protocol: Ollama, vLLM, LM Studio, llama.cpp, many hosted ones.
