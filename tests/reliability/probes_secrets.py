@@ -218,16 +218,10 @@ def _served(respond: Callable[[httpx2.Request], httpx2.Response], source: Source
         arguments["max_retries"] = 0
     else:
         arguments["async_client"] = source.client(http()).with_options(max_retries=0)
-    makers = {
-        module: getattr(module, name) for module, name in ((openai, "AsyncOpenAI"), (anthropic, "AsyncAnthropic"))
-    }
     with all_of(
         [
             patch.dict(os.environ, {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere", **source.environment}),
-            *(
-                patch.object(module, make.__name__, lambda make=make, **options: make(http_client=http(), **options))
-                for module, make in makers.items()
-            ),
+            *(patch.object(module, "DefaultAsyncHttpxClient", http) for module in (openai, anthropic)),
         ]
     ):
         yield source.agent.fork(**arguments)
