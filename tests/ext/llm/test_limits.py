@@ -32,9 +32,11 @@ class Body(httpx2.AsyncByteStream):
         self.is_closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._head
+        for start in range(0, len(self._head), 100):
+            yield self._head[start : start + 100]
         for _ in range(10 * LIMIT if self._more else 0):
             yield self._more
+        assert not self._more, "it was read on and on"
 
     async def aclose(self) -> None:
         self.is_closed = True

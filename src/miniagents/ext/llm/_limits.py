@@ -9,8 +9,8 @@ from miniagents.ext.llm.errors import LLMProtocolError
 MAX_PIECE: Final = 64 * 2**20
 """Bytes, unpacked, of what is parsed at once: an event of a stream, an answer that is not streamed, an error.
 
-The pictures and sounds of models are within it. To parse as much of the smallest values takes seconds, in which the
-event loop stands still, and ten times the memory.
+The pictures and sounds of models are within it. To parse as much takes a tenth of a second, but if it is made of the
+smallest objects four seconds, in which the event loop stands still, and thirty times the memory.
 """
 MAX_TEXT: Final = 64 * 2**20
 """Characters of the text of an answer: a hundred times what a model says at once."""
