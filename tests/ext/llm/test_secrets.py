@@ -178,6 +178,13 @@ def test_what_is_secret_in_an_address_is_hidden_in_each_form(url: str, said: str
     assert str(error) == "No <secret>!"
 
 
+def test_an_address_that_cannot_be_sent_hides_no_error() -> None:
+    """Half a character in a password, which no header can carry, does not replace the error that is to be told."""
+    error = LLMError("no answer")
+    Secrets({}, "https://user:abcdefgh\ud800@host").keep_out_of(error)
+    assert str(error) == "No answer"
+
+
 async def test_the_password_in_an_address_is_hidden_in_the_header_too() -> None:
     """The HTTP client sends it in another form, which a server may repeat as well."""
     sent: list[str] = []

@@ -116,7 +116,7 @@ def _in_url(url: str) -> Iterator[str]:
     for part in (user, password, *_in_query(parts.query), *_in_query(parts.fragment)):
         yield from (part, unquote(part), unquote_plus(part))
     # The HTTP client makes a header of them.
-    yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode(errors="replace")).decode()
 
 
 def _in_query(query: str) -> Iterator[str]:
