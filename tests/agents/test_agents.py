@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from miniagents import InteractionContext, Message, MessageSequencePromise, MiniAgent, MiniAgents, miniagent
-from miniagents.promising import AppenderClosedError, NoActiveContextError, PromisingContext
+from miniagents.promising import AppenderClosedError, NoActiveContextError, PromiseCancelledError, PromisingContext
 from miniagents.testing.virtual_time import explore, run_virtual
 
 
@@ -213,7 +213,24 @@ def test_a_lazy_call_that_nobody_read_is_told(caplog: pytest.LogCaptureFixture) 
 
     with caplog.at_level(logging.INFO, "miniagents"):
         run_virtual(scenario)
-    assert caplog.messages == ["Never started, because nobody read their replies: DROPPED (1), ECHO (2)"]
+    assert caplog.messages == ["Never started, because nobody read their replies in time: DROPPED (1), ECHO (2)"]
+
+
+def test_a_lazy_call_that_was_cancelled_is_told_as_one_that_was_not_read_in_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Reading a lazy call that was cancelled starts nothing, and the log does not say that nobody has read it."""
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = echo.inquire("read too late", start_asap=False)
+            replies.cancel()
+            with pytest.raises(PromiseCancelledError):
+                await replies
+
+    with caplog.at_level(logging.INFO, "miniagents"):
+        run_virtual(scenario)
+    assert caplog.messages == ["Never started, because nobody read their replies in time: ECHO (1)"]
 
 
 def test_agents_run_in_parallel() -> None:

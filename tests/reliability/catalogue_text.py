@@ -235,9 +235,26 @@ SECURITY = (
         )
         + at("ext/llm/test_bodies", "test_a_body_that_is_no_answer[nested too deep-openai]")
         + at("ext/llm/test_wire", "test_a_line_without_end_takes_linear_time")
+        + at(
+            "ext/llm/test_limits",
+            *(
+                test.replace("way", way)
+                for way in ("our client", "caller's client")
+                for test in (
+                    "test_an_event_without_end_is_refused[openai-way-a line]",
+                    "test_a_text_without_end_is_refused[anthropic-way]",
+                    "test_a_stream_without_end_is_refused[openai-way-arguments]",
+                    "test_a_whole_answer_in_the_place_of_a_stream_has_a_limit[anthropic-way]",
+                    "test_a_small_stream_cannot_be_unpacked_without_end[openai-way]",
+                )
+            ),
+            "test_a_small_body_cannot_be_unpacked_without_end[openai-200-False-our client]",
+            "test_what_the_sdk_reads_has_a_limit[anthropic-400-True-application/json-our client]",
+        )
         + at("ext/test_chat_markdown", "test_long_texts_take_linear_time")
         + at("ext/test_models_eliza", "test_an_endless_statement_is_answered_at_once"),
-        open="nothing limits the size of an answer",
+        open="what the SDK reads at once through a client of the caller's own, an answer that is not streamed or an error, "
+        "has only the limits of that client",
     ),
     Fault(
         "H14",

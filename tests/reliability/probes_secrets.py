@@ -67,6 +67,7 @@ SOURCES: dict[str, Source] = {
     "a password in the address": _source(openai_agent, api_key="k", base_url=f"http://user:{CANARY}@host.example/v1"),
     "a user in the address": _source(openai_agent, api_key="k", base_url=f"http://{CANARY}@host.example/v1"),
     "a query in the address": _source(openai_agent, api_key="k", base_url=f"http://host.example/v1?key={CANARY}"),
+    "a query without a name": _source(openai_agent, api_key="k", base_url=f"http://host.example/v1?{CANARY}"),
     "OPENAI_BASE_URL": _source(
         openai_agent, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": f"http://u:{CANARY}@h.example"}
     ),
@@ -75,6 +76,10 @@ SOURCES: dict[str, Source] = {
         anthropic_agent, api_key="k", extra_headers={"Proxy-Authorization": f"Bearer {CANARY}"}
     ),
     "a parameter in the body": _source(openai_agent, api_key="k", extra_body={"proxy_password": CANARY}),
+    "a parameter inside of others": _source(
+        openai_agent, api_key="k", extra_body={"provider": {"order": [{"name": "a", "apiKey": CANARY}]}}
+    ),
+    "a parameter inside of a secret": _source(openai_agent, api_key="k", extra_body={"auth": {"value": [CANARY]}}),
     "the caller's client": _source(
         openai_agent, client=lambda http: openai.AsyncOpenAI(api_key=CANARY, http_client=http)
     ),
@@ -213,16 +218,10 @@ def _served(respond: Callable[[httpx2.Request], httpx2.Response], source: Source
         arguments["max_retries"] = 0
     else:
         arguments["async_client"] = source.client(http()).with_options(max_retries=0)
-    makers = {
-        module: getattr(module, name) for module, name in ((openai, "AsyncOpenAI"), (anthropic, "AsyncAnthropic"))
-    }
     with all_of(
         [
             patch.dict(os.environ, {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere", **source.environment}),
-            *(
-                patch.object(module, make.__name__, lambda make=make, **options: make(http_client=http(), **options))
-                for module, make in makers.items()
-            ),
+            *(patch.object(module, "DefaultAsyncHttpxClient", http) for module in (openai, anthropic)),
         ]
     ):
         yield source.agent.fork(**arguments)

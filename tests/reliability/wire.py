@@ -95,11 +95,11 @@ _AGENTS: dict[str, Any] = {
 def _client(adapter: str, transport: _Transport) -> Any:
     """What the adapter makes of the real SDK, but for the connections."""
     if adapter == "anthropic":
-        http = anthropic.DefaultAsyncHttpxClient(transport=transport)
-        sdk = SimpleNamespace(AsyncAnthropic=functools.partial(anthropic.AsyncAnthropic, http_client=http))
+        http = functools.partial(anthropic.DefaultAsyncHttpxClient, transport=transport)
+        sdk = SimpleNamespace(AsyncAnthropic=anthropic.AsyncAnthropic, DefaultAsyncHttpxClient=http)
         return AnthropicProvider().make_client(sdk, _OPTIONS)
-    http = openai.DefaultAsyncHttpxClient(transport=transport)
-    sdk = SimpleNamespace(AsyncOpenAI=functools.partial(openai.AsyncOpenAI, http_client=http))
+    http = functools.partial(openai.DefaultAsyncHttpxClient, transport=transport)
+    sdk = SimpleNamespace(AsyncOpenAI=openai.AsyncOpenAI, DefaultAsyncHttpxClient=http)
     provider = OpenAIProvider() if adapter == "openai" else OpenAICompatibleProvider()
     return provider.make_client(sdk, _OPTIONS)
 

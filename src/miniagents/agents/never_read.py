@@ -19,8 +19,9 @@ def counted_until_started(
 ) -> Callable[[REPLIES], RUN]:
     """`start`, which begins a lazy call. If it is never called, the end of the outermost context says so.
 
-    At the level `INFO`, because a call may be lazy just because it might not be needed. Kept is a count and no
-    reference, so that a call that is dropped is freed.
+    At the level `INFO`, because a call may be lazy just because it might not be needed. It says "in time", because
+    reading the replies of a call that was cancelled comes too late. Kept is a count and no reference, so that a call
+    that is dropped is freed.
     """
     waiting = context.resource(counted_until_started, _make_counter)
     waiting[alias] += 1
@@ -38,6 +39,6 @@ def _make_counter() -> tuple[Counter[str], Close]:
     async def tell() -> None:
         left = [f"{alias} ({calls})" for alias, calls in sorted(waiting.items()) if calls > 0]
         if left:
-            logger.info("Never started, because nobody read their replies: %s", ", ".join(left))
+            logger.info("Never started, because nobody read their replies in time: %s", ", ".join(left))
 
     return waiting, tell

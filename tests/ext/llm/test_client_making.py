@@ -71,6 +71,9 @@ class SlowSDK(ModuleType):
         self.go = threading.Event()
         self.has_closed = threading.Event()
 
+    def DefaultAsyncHttpxClient(self, **_: Any) -> None:  # noqa: N802  the SDK's name
+        """Nobody asks it."""
+
     def AsyncOpenAI(self, **_: Any) -> "Client":  # noqa: N802  the SDK's name
         self.begun.set()
         self.go.wait()

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, TypeVar
 
+from miniagents.ext.llm import _limits
 from miniagents.ext.llm._sdk import classes_named, without_secrets
 from miniagents.ext.llm.errors import LLMProtocolError, LLMTimeoutError, LLMTruncatedError
 
@@ -101,9 +102,9 @@ async def parts_of(
     response = answer.response
     content_type = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
     if content_type in ("text/event-stream", ""):
-        return AnswerParts(_parsed(response.aiter_bytes(), provider), opened, provider=provider)
+        return AnswerParts(_parsed(_limits.body_of_stream(response, provider), provider), opened, provider=provider)
     if content_type == "application/json" or content_type.endswith("+json"):
-        whole = _object(await response.aread(), provider)
+        whole = _object(await _limits.body_of_whole(response, provider), provider)
         return AnswerParts(_once(whole), opened, provider=provider, is_stream=False)
     if content_type == _BEDROCK:
         return AnswerParts(aiter(answer), opened, provider=provider)
@@ -142,17 +143,24 @@ class EventData(NamedTuple):
 
 
 async def event_data(body: AsyncIterable[bytes]) -> AsyncIterator[EventData]:
-    """The data of the server-sent events in `body`, several lines of one event joined; without empty ones."""
+    """The data of the server-sent events in `body`, several lines of one event joined; without empty ones.
+
+    Raises `LLMProtocolError` for one that is too long.
+    """
     data: list[bytes] = []
+    length = 0
     mark = codecs.BOM_UTF8  # some servers begin with it; left there, it would hide the first event
     async for line in _lines(body):
         line, mark = line.removeprefix(mark), b""
         if line.startswith(b"data:"):
             data.append(line[5:].strip(b" "))
+            length += len(line)
+            _limits.check_length(length, _limits.MAX_PIECE, "An event of the answer")
         elif not line and data:
             if joined := b"\n".join(data).strip(b" \n"):
                 yield EventData(joined, True)
             data.clear()
+            length = 0
     if joined := b"\n".join(data).strip(b" \n"):
         yield EventData(joined, False)
 
@@ -165,6 +173,7 @@ async def _lines(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """
     # In pieces: joined anew for each chunk, a line of many megabytes would take time by the square of its length.
     unfinished: list[bytes] = []
+    length = 0
     ended_in_cr = False
     async for chunk in body:
         if not chunk:
@@ -174,12 +183,14 @@ async def _lines(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         ended_in_cr = chunk.endswith(b"\r")
         first, *others = _LINE_END.split(chunk)
         unfinished.append(first)
+        length += len(first)
+        _limits.check_length(length, _limits.MAX_PIECE, "A line of the answer")
         if others:
             yield b"".join(unfinished)
             *lines, rest = others
             for line in lines:
                 yield line
-            unfinished = [rest]
+            unfinished, length = [rest], len(rest)
     if last := b"".join(unfinished):
         yield last
 

@@ -121,6 +121,12 @@ async def shared_client(key: object, make: Callable[[], Any]) -> Any:
     return await PromisingContext.get_current().resource(key, make_keeper).get()
 
 
+def limited_http_client(sdk: Any, extra: str) -> Any:
+    """The HTTP client that the SDK would make itself, with a limit to what it reads."""
+    http = load("miniagents.ext.llm._http", extra)
+    return sdk.DefaultAsyncHttpxClient(event_hooks={"response": [http.limit_body]})
+
+
 def load(package: str, extra: str) -> Any:
     """The SDK. Blocks for seconds when it is loaded for the first time. Raises `MissingExtraError`."""
     try:

@@ -82,6 +82,8 @@ class SDKErrors:
             *self._named("APIConnectionError"),
             *classes_named("httpx2", "RequestError"),
         )
+        if isinstance(error.__cause__, LLMError):  # of ours, raised in the HTTP client
+            return LLMProtocolError(str(error.__cause__))
         # The HTTP client counts a body that it cannot unpack among the failures of connections.
         unpacking = classes_named("httpx2", "DecodingError")
         if isinstance(error, unpacking) or isinstance(error.__cause__, unpacking):

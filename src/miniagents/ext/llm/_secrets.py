@@ -1,17 +1,27 @@
 """Keys are kept out of errors, in which servers, proxies and SDKs repeat what they were sent."""
 
+import base64
 import contextlib
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from miniagents.ext._terminal import terminal_text
 from miniagents.ext.llm.errors import LLMError
 
 _HIDDEN: Final = "<secret>"
-_NAMES: Final = re.compile("auth|cookie|credential|key|password|secret|token", re.IGNORECASE)
+# The words of a name: `X-Api-Key`, `api_key`, `apiKey` and `APIKey` have the same.
+_WORD: Final = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# Whole words, so that an author, a tokenizer and `max_tokens` are no secrets; also those that are written together.
+_SECRET_WORD: Final = re.compile(
+    "o?auth|authentication|authorization|bearer|cookies?|credentials?|jwt|pass(wd|code|phrase|word)?|pwd|sig(nature)?"
+    "|(access|api|auth|client|db|id|private|proxy|refresh|secret|session|shared|subscription|user)?"
+    "(key|token|secret|password)|(api|secret)?keys|secrets|passwords"
+)
+# With one of these behind it, as in `token_count`, the name is that of a figure.
+_FIGURE_WORD: Final = re.compile("budget|counts?|length|limit|size|usage")
 # What a header can carry: a key may come with quotes or line ends, and is repeated without them, or with their escapes.
 _KEYS: Final = re.compile("[!-~]+")
 # What is shorter is no key, and may well stand in an ordinary sentence.
@@ -33,7 +43,7 @@ class Secrets:
         Nor may that have sequences in it that a terminal would obey, for it is shown with the traceback.
         """
         # The longest first: one may be a part of another.
-        known = sorted(set(self._all()), key=len, reverse=True)
+        known = sorted({text for text in self._all() if len(text) >= _SHORTEST}, key=len, reverse=True)
         error.args = tuple(_hide(value, known) for value in error.args)
         for name, value in vars(error).items():
             if name != "partial_text":  # which everybody has read already
@@ -54,31 +64,69 @@ class Secrets:
                 yield from _in_fields(getattr(self.client, name, None))
 
 
+def _tells(name: object) -> bool:
+    """Whether what has this name is secret."""
+    words = [word.lower() for word in _WORD.findall(_text(name))]
+    return any(map(_SECRET_WORD.fullmatch, words)) and not _FIGURE_WORD.fullmatch(words[-1])
+
+
 def _in_fields(fields: object) -> Iterator[str]:
-    """The secrets among headers or parameters, as their names tell."""
-    if isinstance(fields, Mapping):
-        for name, value in fields.items():
-            if _NAMES.search(str(name)):
-                yield from _in_text(value)
+    """The secrets among headers or parameters, as their names tell; all that is inside of a secret is secret."""
+    waiting: list[tuple[object, bool]] = [(fields, False)]
+    seen: set[tuple[int, bool]] = set()  # the caller's containers may have themselves in them
+    while waiting:
+        value, is_secret = waiting.pop()
+        if isinstance(value, (Mapping, list, tuple)):
+            if (id(value), is_secret) in seen:
+                continue
+            seen.add((id(value), is_secret))
+            if isinstance(value, Mapping):
+                waiting += [(item, is_secret or _tells(name)) for name, item in value.items()]
+            else:
+                waiting += [(item, is_secret) for item in value]
+        elif is_secret:
+            yield from _in_key(_text(value))
 
 
 def _in_text(value: object) -> Iterator[str]:
-    """The secrets in a key, which may have other things around it, or in an address, which is none itself."""
-    text = "" if value is None else str(value)
-    parts = _in_url(text) if "://" in text else (text, *_KEYS.findall(text))
-    return (part for part in parts if len(part) >= _SHORTEST)
+    """The secrets in a key or in an address, which is none itself."""
+    text = _text(value)
+    return _in_url(text) if "://" in text else _in_key(text)
+
+
+def _in_key(text: str) -> Iterator[str]:
+    """A key, and what it may be with: words before it, quotes, ends of lines."""
+    yield text
+    yield from _KEYS.findall(text)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode(errors="replace")
+    return "" if value is None else str(value)
 
 
 def _in_url(url: str) -> Iterator[str]:
     """The parts of an address that may be secret, as they are and as they were meant."""
     try:
         parts = urlsplit(url)
-        users = [parts.username or "", parts.password or ""]
+        user, password = parts.username or "", parts.password or ""
     except ValueError:
         return
-    for part in (*users, *(value for _, value in parse_qsl(parts.query))):
-        yield part
-        yield unquote(part)
+    for part in (user, password, *_in_query(parts.query), *_in_query(parts.fragment)):
+        yield from (part, unquote(part), unquote_plus(part))
+    # The HTTP client makes a header of them.
+    yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode(errors="replace")).decode()
+
+
+def _in_query(query: str) -> Iterator[str]:
+    """The values whose names tell, and those that have no name."""
+    for field in query.split("&"):
+        name, _, value = field.partition("=")
+        if not value.strip("="):  # the signs may fill up the end of a key
+            yield from (field, field.rstrip("="))
+        elif not name or _tells(unquote(name)):
+            yield value
 
 
 def _hide(value: Any, known: Sequence[str]) -> Any:

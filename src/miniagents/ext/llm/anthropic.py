@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from miniagents.agents import InteractionContext, miniagent
 from miniagents.ext.llm._body import AnswerParts, parts_of
-from miniagents.ext.llm._client import base_url_of
+from miniagents.ext.llm._client import base_url_of, limited_http_client
 from miniagents.ext.llm._sdk import error_in_answer
 from miniagents.ext.llm._wire import error_in, field, figures, list_field, real_calls, text_field, texts, valid_text
 from miniagents.ext.llm.errors import MissingKeyError
@@ -51,7 +51,7 @@ class AnthropicProvider(LLMProvider):
 
     def make_client(self, sdk: Any, options: ClientOptions) -> Any:
         """An `AsyncAnthropic`."""
-        client = sdk.AsyncAnthropic(**options.given())
+        client = sdk.AsyncAnthropic(http_client=limited_http_client(sdk, self.extra), **options.given())
         # Without a key the SDK makes a client all the same, and refuses the first request. Besides keys there are
         # tokens, profiles on disk and headers in the environment, so the question is what the client has come to.
         headers = {name.lower() for name in client.default_headers}

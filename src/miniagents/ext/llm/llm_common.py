@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from miniagents.agents import InteractionContext
+from miniagents.ext.llm import _limits
 from miniagents.ext.llm._body import never_silent
 from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
 from miniagents.ext.llm._sdk import SDKErrors, refusals_explained
@@ -217,11 +218,16 @@ class _Answer:
         # Outside the `try`: an error in the input is none of ours, also if it is one of another model.
         prompt = Prompt.of(await self.ctx.message_promises, self.system)
         said: list[str] = []
+        length = 0
         secrets = Secrets(self.parameters, self.options.api_key, self.options.base_url)
         try:
             async with AsyncExitStack() as opened, aclosing(self._events(prompt, opened, secrets)) as events:
                 async for token in _valid_tokens(events, metadata):
                     if token:
+                        length += len(token)
+                        _limits.check_length(
+                            length, _limits.MAX_TEXT, f"The answer of {self.provider.name}", "characters"
+                        )
                         said.append(token)
                         yield token
             if not said and "tool_calls" not in metadata:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from miniagents.agents import InteractionContext, miniagent
 from miniagents.ext.llm._body import AnswerParts, parts_of
-from miniagents.ext.llm._client import base_url_of
+from miniagents.ext.llm._client import base_url_of, limited_http_client
 from miniagents.ext.llm._sdk import error_in_answer
 from miniagents.ext.llm._wire import (
     error_in,
@@ -50,7 +50,9 @@ class OpenAIProvider(LLMProvider):
         # The SDK itself would refuse as well, but also be content with an admin key, which no model accepts.
         if not (options.api_key or os.environ.get("OPENAI_API_KEY")):
             raise MissingKeyError(self.name, "OPENAI_API_KEY")
-        return with_completions_loaded(sdk.AsyncOpenAI(**options.given()))
+        return with_completions_loaded(
+            sdk.AsyncOpenAI(http_client=limited_http_client(sdk, self.extra), **options.given())
+        )
 
     def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `chat.completions.create`."""

@@ -6,6 +6,7 @@ Also the pattern for one more provider: what differs, and an agent.
 from typing import Any, ClassVar
 
 from miniagents.agents import InteractionContext, miniagent
+from miniagents.ext.llm._client import limited_http_client
 from miniagents.ext.llm.errors import LLMParameterError
 from miniagents.ext.llm.llm_common import DEFAULT_MAX_SILENCE, ClientOptions, reply_with_llm
 from miniagents.ext.llm.openai import OpenAIProvider, with_completions_loaded
@@ -25,7 +26,8 @@ class OpenAICompatibleProvider(OpenAIProvider):
             raise LLMParameterError(
                 "`base_url` is empty: it is where the server is, such as http://localhost:11434/v1."
             )
-        client = sdk.AsyncOpenAI(**{"api_key": "none", **options.given()})
+        http_client = limited_http_client(sdk, self.extra)
+        client = sdk.AsyncOpenAI(http_client=http_client, **{"api_key": "none", **options.given()})
         client.organization = client.project = None
         return with_completions_loaded(client)
 
