@@ -472,6 +472,27 @@ def test_a_message_inside_that_cannot_be_persisted_keeps_the_outer_one_back(capl
     assert caplog.text.count("Could not be persisted") == 1
 
 
+def test_a_message_that_cannot_be_persisted_does_not_keep_its_neighbours_back(caplog: pytest.LogCaptureFixture) -> None:
+    """Each message is offered, whatever became of those beside it; the log names those that were left out."""
+    written: list[str] = []
+
+    async def persist(promise: Any, persisted: Message) -> None:
+        if persisted.text == "bad":
+            raise OSError("disk full")
+        written.append(str(persisted.text))
+
+    outer = Message("outer", parts=[Message("before"), Message("bad"), Message("behind", inner=Message("inner"))])
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=persist, persist_retry_delays=()):
+            _ = outer.as_promise
+
+    run_virtual(scenario)
+    assert written == ["before", "inner", "behind"]
+    assert f"Could not be persisted: Message with the key {Message('bad').hash_key}" in caplog.text
+    assert f"because of a message inside it: Message with the key {outer.hash_key}" in caplog.text
+
+
 def test_a_context_inside_that_is_left_does_not_take_the_message_of_others_with_it() -> None:
     """A message that was being written down for a context that is left is then written down for the next one."""
     written: list[Message] = []

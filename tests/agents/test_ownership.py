@@ -737,3 +737,56 @@ def test_a_handler_that_does_not_end_does_not_hold_up_the_end_of_a_context() -> 
     assert run_virtual(scenario) == 3.5
     assert "cleaned up" in log
     assert "handler cancelled" in log
+
+
+@pytest.mark.parametrize("by_deadline", [False, True])
+def test_an_agent_that_swallows_its_cancellation_does_not_hide_it(by_deadline: bool) -> None:
+    """Behind the last words of an agent that goes on after it was cancelled comes the error all the same."""
+
+    @miniagent
+    async def stubborn(ctx: InteractionContext) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        ctx.reply("bye")
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            replies = stubborn.inquire(timeout=1 if by_deadline else None)
+            await asyncio.sleep(2)
+            replies.cancel("enough")
+            said, error = await replies.settled()
+            assert said == Message("bye")
+            assert isinstance(error, DeadlineExceededError if by_deadline else PromiseCancelledError)
+
+    run_virtual(scenario)
+
+
+def test_a_producer_that_swallows_its_cancellation_does_not_hide_it() -> None:
+    """A stream and a promise that were cancelled end in that error, whatever their code says afterwards."""
+
+    async def streamer(_: Any) -> AsyncIterator[int]:
+        yield 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        yield 2
+
+    async def resolver(_: Any) -> int:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        return 3
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            stream, promise = StreamedPromise(streamer), Promise(resolver)
+            await asyncio.sleep(1)
+            stream.cancel("enough")
+            promise.cancel("enough")
+            pieces: list[int] = []
+            with pytest.raises(PromiseCancelledError, match="enough"):
+                async for piece in stream:
+                    pieces.append(piece)
+            assert pieces == [1, 2]
+            with pytest.raises(PromiseCancelledError, match="enough"):
+                await promise
+
+    run_virtual(scenario)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -197,6 +198,18 @@ def test_the_context_says_it_for_streams_that_do_not() -> None:
     outside = Source()
     unbound = StreamedPromise(outside)
     run(main, max_ahead_by_default=2)
+
+
+def test_a_stream_may_be_left_without_a_bound() -> None:
+    """`max_ahead=math.inf` takes a stream out of what the context says."""
+
+    async def main() -> None:
+        source = Source()
+        StreamedPromise(source, max_ahead=math.inf)
+        await asyncio.sleep(1)
+        assert source.made == source.count
+
+    run(main, max_ahead_by_default=1)
 
 
 def test_it_reaches_through_agents() -> None:

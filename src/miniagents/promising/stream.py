@@ -39,8 +39,8 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
     - `prefill_pieces`, `prefill_result`: what is known already. A whole without pieces is streamed as one piece.
     - `max_ahead`: how many pieces the streamer may be ahead of the reader that has taken most; then it is not asked for
       more until that one goes on. By default as the context says; `math.inf` for no bound. Awaiting the whole takes all
-      pieces, and so does whoever waits for the context to finish: then nobody is held back. What was said is kept all the
-      same, for readers to come.
+      pieces, and so does whoever waits for the context to finish: then nobody is held back. What was said is kept in
+      any case, for readers to come.
 
     `async for piece in promise` starts from the first piece each time, for any number of readers. Everything else is
     as in `Promise`.
