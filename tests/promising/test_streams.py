@@ -1,6 +1,7 @@
 """Streamed promises and appenders: values that are still growing."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miniagents import InteractionContext, MiniAgents, miniagent
 from miniagents.promising import (
     AppenderClosedError,
     AppenderNotOpenError,
     DeadlockError,
+    Promise,
     PromiseCancelledError,
     PromisingContext,
     StreamAppender,
@@ -446,3 +449,77 @@ def test_any_number_of_readers_of_any_stream_agree(chunks: list[list[int]], read
 
     expected = [piece for chunk in chunks for piece in chunk]
     assert run_virtual(scenario, seed=seed) == [expected] * readers
+
+
+@pytest.mark.parametrize("who", ["agent", "promise", "stream"])
+def test_an_appender_of_a_producer_that_failed_ends_its_stream(who: str) -> None:
+    """What a producer has opened, and not closed before it failed, ends for its readers, after what was said."""
+    streams: list[StreamedPromise[int, Any]] = []
+    errors: list[BaseException] = []
+
+    def fail() -> None:
+        appender: StreamAppender[int] = StreamAppender().open()
+        streams.append(StreamedPromise(appender))
+        appender.append(1)
+        raise ZeroDivisionError
+
+    @miniagent
+    async def agent(ctx: InteractionContext) -> None:
+        fail()
+
+    async def resolver(_: Any) -> None:
+        fail()
+
+    async def streamer(_: Any) -> AsyncIterator[int]:
+        fail()
+        yield 0
+
+    async def main() -> None:
+        async with MiniAgents():
+            made = {
+                "agent": agent.inquire,
+                "promise": lambda: Promise(resolver),
+                "stream": lambda: StreamedPromise(streamer),
+            }
+            try:
+                await made[who]()
+            except ZeroDivisionError as error:
+                errors.append(error)  # its traceback keeps the variables of the producer
+            pieces: list[int] = []
+            with pytest.raises(PromiseCancelledError, match="has failed"):
+                async for piece in streams[0]:
+                    pieces.append(piece)
+            assert pieces == [1]
+
+    run_virtual(main)
+
+
+def test_a_with_block_in_a_thread_outlives_the_agent() -> None:
+    """What a thread writes in a `with` block is not cut off by the failure of the agent that started it."""
+    go_on = threading.Event()
+
+    def write(appender: StreamAppender[int]) -> None:
+        with appender:
+            appender.append(1)
+            go_on.wait(10)
+            appender.append(2)
+
+    async def main() -> None:
+        async with MiniAgents():
+            appender: StreamAppender[int] = StreamAppender()
+            stream: StreamedPromise[int, Any] = StreamedPromise(appender)
+
+            @miniagent
+            async def agent(ctx: InteractionContext) -> None:
+                writing.append(asyncio.ensure_future(asyncio.to_thread(write, appender)))
+                async for _ in stream:
+                    raise ZeroDivisionError
+
+            writing: list[asyncio.Future[None]] = []
+            with pytest.raises(ZeroDivisionError):
+                await agent.inquire()
+            go_on.set()
+            assert await stream == (1, 2)
+            await writing[0]
+
+    asyncio.run(main())

@@ -64,6 +64,7 @@ DEADLOCKS = (
             "promising/test_streams",
             "test_an_appender_left_open_is_closed_by_the_end_of_its_context",
             "test_an_appender_that_was_dropped_ends_its_stream",
+            "test_an_appender_of_a_producer_that_failed_ends_its_stream",
             "test_a_cancellation_always_leaves_the_block",
         )
         + swept("schedule-appender_left_open", "kill-appender_left_open"),

@@ -11,8 +11,8 @@ from miniagents.agents.nodes import observe_call
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import AppenderClosedError, NoActiveContextError
-from miniagents.promising.log import cancelled_error, capture
-from miniagents.promising.tree import Finishable, current_branch
+from miniagents.promising.log import cancelled_error, capture, producer_failed
+from miniagents.promising.tree import Finishable, raise_if_cancelled
 
 if TYPE_CHECKING:  # an agent makes interactions and calls; an interaction only names them
     from miniagents.agents.agent import MiniAgent
@@ -107,8 +107,7 @@ class InteractionContext:
             returned = await cast("Awaitable[object]", function(self, **kwargs))
             if returned is not None:
                 logger.warning("%s has returned %r, which nobody gets: use ctx.reply.", self.this_agent.alias, returned)
-            if (branch := current_branch.get()) is not None and branch.cancellation is not None:
-                raise asyncio.CancelledError(branch.cancellation)  # which the agent has swallowed
+            raise_if_cancelled()
         except BaseException as error:
             if appender.log.ended:  # the reply was finished early: no reader is to see another end of it
                 capture(error, self.this_agent.alias, context)
@@ -116,6 +115,7 @@ class InteractionContext:
                 appender.abandon(cancelled_error(self.this_agent.alias, error))  # nothing is waited for any more
             else:
                 appender.fail(error, self.this_agent.alias)
+            producer_failed(self.this_agent.alias)
             # The traceback keeps the frames of this method and of the agent, which both lead here. From here nothing
             # must lead on to the log, or the error that is in it would be kept alive by itself.
             self._appender = MessageAppender()

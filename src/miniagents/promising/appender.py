@@ -9,6 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import AppenderClosedError, AppenderNotOpenError, DeadlockError
 from miniagents.promising.log import Failure, Log, capture
+from miniagents.promising.tree import current_branch
 from miniagents.promising.waiting import place_of_caller
 
 PIECE = TypeVar("PIECE")
@@ -71,13 +72,27 @@ class StreamAppender(Generic[PIECE]):
         """Whether something that was added is still on its way into the stream."""
         return False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether pieces can be added."""
+        return self._state is AppenderState.OPEN
+
     def open(self) -> Self:
-        """Allow appending. Raises `AppenderClosedError` if it was closed before; a second call changes nothing."""
+        """Allow appending. Raises `AppenderClosedError` if it was closed before; a second call changes nothing.
+
+        Opened by a producer, such as an agent, that fails without having closed it, it ends with an error for its
+        readers. (A `with` block closes it itself.)
+        """
+        self._open()
+        if (branch := current_branch.get()) is not None:
+            branch.watch_open(self)
+        return self
+
+    def _open(self) -> None:
         if self._state is AppenderState.CLOSED:
             raise AppenderClosedError
         self._state = AppenderState.OPEN
         self.bind()
-        return self
 
     def bind(self) -> None:
         """Have the current context close this when it ends. Called by `open()`, and for a promise of this stream."""
@@ -143,7 +158,8 @@ class StreamAppender(Generic[PIECE]):
             raise AppenderNotOpenError if self._state is AppenderState.NOT_OPEN else AppenderClosedError
 
     def __enter__(self) -> Self:
-        return self.open()
+        self._open()
+        return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -85,6 +85,13 @@ def cancelled_error(who: str, error: BaseException | None = None) -> PromiseCanc
     return PromiseCancelledError(who, why if isinstance(why, str) else "")
 
 
+def producer_failed(who: str) -> None:
+    """End, for their readers, the streams that the producer `who`, which runs here and has failed, will not close."""
+    branch = current_branch.get()
+    if branch is not None:
+        branch.abandon_open(cancelled_error(who, asyncio.CancelledError("it has failed, and left this stream open")))
+
+
 class FailureKeeper(Protocol):
     """Whoever reports the errors that nobody read: a context."""
 

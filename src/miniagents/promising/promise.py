@@ -15,9 +15,16 @@ from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.deadlock import Feed
 from miniagents.promising.ending import wait_until_ended
 from miniagents.promising.errors import DeadlockError, NoActiveContextError, PromiseCancelledError
-from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture
+from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture, producer_failed
 from miniagents.promising.sentinels import UNSET, Sentinel
-from miniagents.promising.tree import Branch, Cancellable, Cancellation, OwnedTask, current_branch
+from miniagents.promising.tree import (
+    Branch,
+    Cancellable,
+    Cancellation,
+    OwnedTask,
+    current_branch,
+    raise_if_cancelled,
+)
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -212,23 +219,18 @@ class Promise(Generic[T_co]):
         log = self._log
         try:
             value = await resolver(self)
-            self._check_not_cancelled()
+            raise_if_cancelled()
             log.append(value)
             del value
         except BaseException as error:
             self._record_error(error)
+            producer_failed(self._describe())
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
             log.end()
             # The traceback of an error keeps this frame, which must not lead from the error back to itself.
             del log, self
-
-    def _check_not_cancelled(self) -> None:
-        """Raise the `CancelledError` that the code of a producer has swallowed: its readers are to know of it."""
-        branch = self._branch
-        if branch is not None and branch.cancellation is not None:
-            raise asyncio.CancelledError(branch.cancellation)
 
     def _record_error(self, error: BaseException) -> None:
         self._log.fail(capture(error, self._describe(), current_context()))

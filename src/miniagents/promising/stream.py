@@ -16,10 +16,10 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 from miniagents.promising.appender import StreamAppender, wrong_piece
 from miniagents.promising.backpressure import Backpressure, refuse_to_hold
 from miniagents.promising.context import PromisingContext
-from miniagents.promising.log import Failure, Log, as_failure, capture
+from miniagents.promising.log import Failure, Log, as_failure, capture, producer_failed
 from miniagents.promising.promise import Producer, Promise, Wait, ended_log, wait_as_reader
 from miniagents.promising.sentinels import END, UNSET, Sentinel
-from miniagents.promising.tree import Cancellable, Cancellation
+from miniagents.promising.tree import Cancellable, Cancellation, raise_if_cancelled
 
 T_co = TypeVar("T_co", covariant=True)
 PIECE = TypeVar("PIECE")
@@ -140,9 +140,10 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
                         await asyncio.sleep(0)
                     if backpressure is not None and context is not None:
                         await backpressure.wait_for_readers(len(log.items), context.held_back)
-            self._check_not_cancelled()
+            raise_if_cancelled()
         except BaseException as error:
             self._record_error(error)
+            producer_failed(self._describe())
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:

@@ -12,6 +12,7 @@ Invariants
 
 import asyncio
 import contextvars
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -28,6 +29,10 @@ class Cancellable(Protocol):
 
 class Abandonable(Protocol):
     """Something that somebody must close, and that gets an error as its end when its context ends and nobody did."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still has to be closed."""
 
     def abandon(self, reason: BaseException) -> None:
         """Give the readers `reason` as the end."""
@@ -64,10 +69,17 @@ class Cancellation:
         self.is_deadline = is_deadline
 
 
+def raise_if_cancelled() -> None:
+    """Raise the `CancelledError` that the producer which runs here has swallowed: its readers are to know of it."""
+    branch = current_branch.get()
+    if branch is not None and branch.cancellation is not None:
+        raise asyncio.CancelledError(branch.cancellation)
+
+
 class Branch:
     """What one producer has started and what has not ended yet."""
 
-    __slots__ = ("_children", "_deadline", "_ended", "_owner", "_parent", "cancellation", "name")
+    __slots__ = ("_children", "_deadline", "_ended", "_open_ends", "_owner", "_parent", "cancellation", "name")
 
     def __init__(self, parent: "Branch | None", owner: Cancellable, name: str = "") -> None:
         self.name = name
@@ -79,6 +91,7 @@ class Branch:
         self._children: dict[Cancellable, None] | None = None
         self._ended = False
         self._deadline: Any = None
+        self._open_ends: weakref.WeakSet[Abandonable] | None = None
         if parent is not None:
             parent.add(owner)
 
@@ -103,6 +116,21 @@ class Branch:
     def children(self) -> list[Cancellable]:
         """What has been started here and has not ended."""
         return list(self._children or ())
+
+    def watch_open(self, item: Abandonable) -> None:
+        """`item` was opened by the producer, which is to close it."""
+        if self._open_ends is None:
+            self._open_ends = weakref.WeakSet()
+        self._open_ends.add(item)
+
+    def abandon_open(self, reason: BaseException) -> None:
+        """The producer has failed, and will not close what it has opened.
+
+        Nor would that ever be dropped: it is in the variables that the traceback of the error keeps.
+        """
+        for item in tuple(self._open_ends or ()):
+            if item.is_open:
+                item.abandon(reason)
 
     def limit(self, deadline: Any) -> None:
         """Keep the timer that will cancel this branch, until it has ended by itself."""
