@@ -458,9 +458,10 @@ def test_an_appender_of_a_producer_that_failed_ends_its_stream(who: str) -> None
     errors: list[BaseException] = []
 
     def fail() -> None:
-        appender: StreamAppender[int] = StreamAppender().open()
-        streams.append(StreamedPromise(appender))
+        appender, closed = StreamAppender[int]().open(), StreamAppender[int]().open()
+        streams.extend([StreamedPromise(appender), StreamedPromise(closed)])
         appender.append(1)
+        closed.append(2).close()
         raise ZeroDivisionError
 
     @miniagent
@@ -490,6 +491,7 @@ def test_an_appender_of_a_producer_that_failed_ends_its_stream(who: str) -> None
                 async for piece in streams[0]:
                     pieces.append(piece)
             assert pieces == [1]
+            assert await streams[1] == (2,)
 
     run_virtual(main)
 

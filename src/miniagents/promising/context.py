@@ -322,11 +322,6 @@ class PromisingContext:
         else:
             callback(*arguments)
 
-    def check_loop(self, what: str) -> None:
-        """Raise `WrongLoopError` if this context is at work in another event loop than the running one."""
-        if self.runs_elsewhere:
-            raise WrongLoopError(what)
-
     def watch_unfinished(self, item: Finishable) -> None:
         """Remember something that was opened in the block of this context and must be finished."""
         self._unfinished[item] = None

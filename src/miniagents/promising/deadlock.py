@@ -19,6 +19,7 @@ reported: this finds what is certain, not all there is. The virtual-time loop of
 """
 
 import asyncio
+import contextlib
 import types
 import weakref
 from collections.abc import Iterator
@@ -144,8 +145,9 @@ class Waits:
             if knot is None:
                 reprieve = min(2 * reprieve, _LONGEST_REPRIEVE)
                 later[victim] = (now + reprieve, reprieve)
-            elif not victim.done():  # what was collected meanwhile may have ended a stream
-                victim.set_exception(DeadlockError(graph.describe(shape, knot)))
+            else:
+                with contextlib.suppress(asyncio.InvalidStateError):  # what was collected meanwhile may have woken it
+                    victim.set_exception(DeadlockError(graph.describe(shape, knot)))
         self._reprieved = later
         soonest = min((until for until, _ in later.values()), default=None)
         self._timer = None if soonest is None else loop.call_at(max(soonest, now + _LOOK_AFTER / 2), self._look)

@@ -88,8 +88,8 @@ def cancelled_error(who: str, error: BaseException | None = None) -> PromiseCanc
 def producer_failed(who: str) -> None:
     """End, for their readers, the streams that the producer `who`, which runs here and has failed, will not close."""
     branch = current_branch.get()
-    if branch is not None:
-        branch.abandon_open(cancelled_error(who, asyncio.CancelledError("it has failed, and left this stream open")))
+    assert branch is not None  # each producer has one
+    branch.abandon_open(cancelled_error(who, asyncio.CancelledError("it has failed, and left this stream open")))
 
 
 class FailureKeeper(Protocol):

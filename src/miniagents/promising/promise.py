@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.deadlock import Feed
 from miniagents.promising.ending import wait_until_ended
-from miniagents.promising.errors import DeadlockError, NoActiveContextError, PromiseCancelledError
+from miniagents.promising.errors import DeadlockError, NoActiveContextError, PromiseCancelledError, WrongLoopError
 from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture, producer_failed
 from miniagents.promising.sentinels import UNSET, Sentinel
 from miniagents.promising.tree import (
@@ -210,7 +210,7 @@ class Promise(Generic[T_co]):
                 self._bind(context)
             self._start(context)
         elif context is not None and context.runs_elsewhere:
-            context.check_loop(self._describe())
+            raise WrongLoopError(self._describe())
 
     def _taken(self, seen: int) -> None:
         """Called by a reader that has to wait, with the number of pieces that it has taken."""

@@ -114,9 +114,9 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         """What an item contributes to the whole, or a `Failure`; `UNSET` if that has to be waited for."""
         return item
 
-    async def _settle_item(self, item: Any, wait: Wait) -> Any:  # noqa: ARG002 (for those whose items are promises)
-        """The same, waited for."""
-        return item
+    async def _settle_item(self, item: Any, wait: Wait) -> Any:
+        """The same, waited for. To be overridden where items are promises."""
+        raise NotImplementedError
 
     def _peek(self) -> WHOLE_co | Failure | Sentinel:
         # Whether a rope is complete is known only to who has walked it.

@@ -72,7 +72,8 @@ class Cancellation:
 def raise_if_cancelled() -> None:
     """Raise the `CancelledError` that the producer which runs here has swallowed: its readers are to know of it."""
     branch = current_branch.get()
-    if branch is not None and branch.cancellation is not None:
+    assert branch is not None  # each producer has one
+    if branch.cancellation is not None:
         raise asyncio.CancelledError(branch.cancellation)
 
 
