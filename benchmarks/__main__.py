@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import record, report
-from benchmarks.cases import Case, cases
+from benchmarks.cases import WORKS, Case, Scale, cases, words_of
 from benchmarks.peers import BARE, OURS, PEERS, ROOT, Subject, prepare
 from benchmarks.runner import Outcome, llm_server, run_case
 
@@ -46,7 +46,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tolerance", type=float, default=0.3, help="how much worse is still no regression; 0.3 by default"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    unmatched = [word for word in words_of(options.only) if not any(cases(scale_of(options), word))]
+    if unmatched:
+        works = ", ".join(dict.fromkeys(work.name for work in WORKS))
+        parser.error(f"argument --only: no case has {unmatched[0]!r} in its name; the works are: {works}")
+    if options.repeat < 1:
+        parser.error(f"argument --repeat: each case is run at least once, not {options.repeat} times")
+    return options
+
+
+def scale_of(options: argparse.Namespace) -> Scale:
+    """The sizes that were asked for."""
+    return "quick" if options.quick else "full"
 
 
 def measure(chosen: Sequence[Case], subjects: Sequence[Subject], repeat: int, cache: Path) -> list[Outcome]:
@@ -64,7 +76,7 @@ def measure(chosen: Sequence[Case], subjects: Sequence[Subject], repeat: int, ca
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, report, and give the exit status: 1 for a failed run of this project or bare asyncio, or a regression."""
     options = parse(arguments)
-    chosen = list(cases("quick" if options.quick else "full", options.only))
+    chosen = list(cases(scale_of(options), options.only))
     if options.list:
         sys.stdout.writelines(f"{case.work.name:<18} {case.name}\n" for case in chosen)
         return 0

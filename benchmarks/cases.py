@@ -239,9 +239,14 @@ WORKS: Final = (
 )
 
 
+def words_of(only: str) -> list[str]:
+    """The words of a comma-separated list."""
+    return [word.strip() for word in only.split(",") if word.strip()]
+
+
 def cases(scale: Scale, only: str = "") -> Iterator[Case]:
     """The cases of a scale; with `only`, those whose name or function contains one of these comma-separated words."""
-    words = [word.strip() for word in only.split(",") if word.strip()]
+    words = words_of(only)
     for work in WORKS:
         chosen = {"full": work.full, "quick": work.quick, "tiny": (work.tiny,)}[scale]
         for sizes in chosen:

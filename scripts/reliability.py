@@ -1,10 +1,10 @@
 """Runs the proof of reliability and prints its table.
 
-    python scripts/reliability.py                  as much as the tests do, in about a minute
-    python scripts/reliability.py --scale 12       twelve times as much
-    python scripts/reliability.py --write          keeps the table in docs/reliability.md
-    python scripts/reliability.py --point POINT    runs one point again, as a failing one has printed it
-    python scripts/reliability.py --wire CASE      likewise one answer of an LLM provider
+    uv run python scripts/reliability.py                  as much as the tests do, in about three minutes
+    uv run python scripts/reliability.py --scale 12       twelve times as much
+    uv run python scripts/reliability.py --write          keeps the table in docs/reliability.md
+    uv run python scripts/reliability.py --point POINT    runs one point again, as a failing one has printed it
+    uv run python scripts/reliability.py --wire CASE      likewise one answer of an LLM provider
 
 The exit status is 1 if anything went wrong that is not known (`OPEN` in `tests/reliability/sweeps.py`).
 """
@@ -13,12 +13,14 @@ import argparse
 import asyncio
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +39,7 @@ from reliability.planted import PLANTED  # noqa: E402
 from reliability.probes import passed_through  # noqa: E402
 from reliability.probes_all import HOLES, KINDS, is_found  # noqa: E402
 from reliability.scenarios import SCENARIOS  # noqa: E402
+from reliability.stage import SETTINGS  # noqa: E402
 from reliability.sweeps import (  # noqa: E402
     OPEN,
     SWEEPS,
@@ -47,6 +50,7 @@ from reliability.sweeps import (  # noqa: E402
     run_point,
     sweep_all_settings,
 )
+from reliability.wire_bodies import ENDINGS  # noqa: E402
 
 WHAT_IS_DONE = {
     "schedule": "nothing; the order of tasks is drawn from a seed",
@@ -83,8 +87,24 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGINT ends the process at once.
+
+    As a `KeyboardInterrupt` it would be taken for the harm that a sweep does, or be lost in a callback of the garbage
+    collector. What has children or files to see to must stay outside.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@interruptible()
 def sweep(scale: int) -> dict[str, Result]:
     """Run all sweeps on all scenarios under all settings."""
+    say(f"{len(SCENARIOS)} scenarios")
     results: dict[str, Result] = {name: Result() for name in SWEEPS}
     with frozen_heap():
         for name, total in results.items():
@@ -135,6 +155,7 @@ def deadlocks(results: dict[str, Result]) -> Figure:
     return Figure("R5", "deadlocks named; false alarms", "20; 0", measured, done.returncode == 0 and alarms == 0)
 
 
+@interruptible()
 def planted() -> Figure:
     """The mistakes that were made on purpose."""
     with frozen_heap():
@@ -144,6 +165,7 @@ def planted() -> Figure:
     )
 
 
+@interruptible()
 def error_fan_out() -> Figure:
     """The traceback of one error for many readers."""
     lengths = set().union(*(figures.frames_for_readers(readers) for readers in (1, 10, 100, 1000, 10_000)))
@@ -151,6 +173,7 @@ def error_fan_out() -> Figure:
     return Figure("R17", what, "constant", ", ".join(map(str, sorted(lengths))), len(lengths) == 1)
 
 
+@interruptible()
 def leaks() -> Figure:
     """What calls leave behind."""
     calls = 5000
@@ -168,6 +191,7 @@ def leaks() -> Figure:
     return Figure("R11", f"left behind by {calls:,} calls", "0", measured, is_good)
 
 
+@interruptible()
 def depth() -> Figure:
     """Nesting."""
     good = figures.agents_deep(10_000) and figures.promises_deep(100_000) and figures.lists_deep(100_000)
@@ -175,6 +199,7 @@ def depth() -> Figure:
     return Figure("R8", what, "no special case", "pass" if good else "fail", good)
 
 
+@interruptible()
 def bad_inputs(scale: int) -> Figure:
     """Generated inputs."""
     tried = bad = 0
@@ -189,6 +214,7 @@ def bad_inputs(scale: int) -> Figure:
     return Figure("R14", "bad inputs; undocumented errors", "200,000; 0", measured, bad == 0, tried >= 200_000)
 
 
+@interruptible()
 def probes() -> Figure:
     """Security of text."""
     bad = [complaint for kind in KINDS for complaint in passed_through(kind.all)]
@@ -204,6 +230,7 @@ def probes() -> Figure:
     return Figure("R15", what, "1,500; 0", measured, not bad and not missed, made >= 1500)
 
 
+@interruptible()
 def wire_faults(scale: int) -> Figure:
     """Answers of LLM providers."""
     found = wire.sweep(max(1, STEP_BETWEEN_BYTES // scale))
@@ -386,14 +413,60 @@ def send_again(case: wire.Case) -> int:
     return 0 if run.is_good else 1
 
 
+def scale_of(text: str) -> int:
+    """The scale that was asked for."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a scale is a whole number, at least 1, and not {text!r}")
+    return int(text)
+
+
+def point_of(text: str) -> Point:
+    """The point of this name."""
+    try:
+        point = Point.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"a point looks like kill:rope:hostile:3:17:2, and not like {text!r}"
+        ) from None
+    victims = ERRORS if point.sweep == "raise" else [point.victim] if point.victim.isdecimal() else []
+    for what, name, known in (
+        ("sweep", point.sweep, SWEEPS),
+        ("scenario", point.scenario, SCENARIOS),
+        ("setting", point.settings, SETTINGS),
+        ("victim", point.victim, victims),
+    ):
+        if name not in known:
+            there_are = ", ".join(known) or "the numbers of readers and tasks"
+            raise argparse.ArgumentTypeError(f"there is no {what} {name!r}; there are {there_are}")
+    return point
+
+
+def case_of(text: str) -> wire.Case:
+    """The answer of this name."""
+    try:
+        return wire.Case.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"there is no answer {text!r}; one is named like anthropic/plain:break:117: the answer, how it ends (by "
+            f"{', '.join(ENDINGS)}), and at which of its bytes"
+        ) from None
+
+
+def parse() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=scale_of, default=1, help="how many times as much as the tests try")
+    parser.add_argument("--write", action="store_true", help="keep the table in docs/reliability.md")
+    parser.add_argument("--point", type=point_of, help="run one point again")
+    parser.add_argument("--wire", type=case_of, metavar="CASE", help="run one answer of a provider again")
+    return parser.parse_args()
+
+
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=int, default=1, help="how many times as much as the tests try")
-    parser.add_argument("--write", action="store_true", help="keep the table in docs/reliability.md")
-    parser.add_argument("--point", type=Point.parse, help="run one point again")
-    parser.add_argument("--wire", type=wire.Case.parse, help="run one answer of a provider again")
-    arguments = parser.parse_args()
+    # A job in the background of a shell begins with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    arguments = parse()
     if arguments.point is not None:
         return run_again(arguments.point)
     if arguments.wire is not None:

@@ -118,6 +118,27 @@ def test_the_command_lists_what_it_would_do(capsys: pytest.CaptureFixture[str]) 
     assert {line.split()[0] for line in listed} == {"tree", "out_of_order"}
 
 
+@pytest.mark.parametrize("only", ["nosuch", "tree,nosuch"])
+@pytest.mark.parametrize("check", [[], ["--check"], ["--list"]], ids=["run", "check", "list"])
+def test_a_word_that_no_case_has_is_refused(only: str, check: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo in `--only` ends the command with status 2 and the names of the works, whatever it was to do."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--quick", "--only", only, *check])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "'nosuch'" in said
+    assert all(work.name in said for work in WORKS)
+
+
+@pytest.mark.parametrize("repeat", ["0", "-1"])
+def test_no_run_at_all_is_refused(repeat: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--repeat` below 1 ends the command with status 2 and a sentence."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--quick", "--only", "sequential", "--check", "--repeat", repeat])
+    assert ended.value.code == 2
+    assert f"at least once, not {repeat} times" in capsys.readouterr().err
+
+
 def test_an_order_that_looks_random_has_everything() -> None:
     """The order in which gates are opened has each of them once, and is not their own order."""
     assert sorted(shuffled(100)) == list(range(100))

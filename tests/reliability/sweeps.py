@@ -57,7 +57,7 @@ def points_of(sweep: str, scenario: str, settings: str, seed: int) -> list[Point
 def complaint(run: Run) -> str:
     """What went wrong, and how to see it again."""
     problems = "\n    ".join(run.problems[:5])
-    return f"{run.point}\n    {problems}\n    again: python scripts/reliability.py --point {run.point}"
+    return f"{run.point}\n    {problems}\n    again: uv run python scripts/reliability.py --point {run.point}"
 
 
 def sweep_scenario(

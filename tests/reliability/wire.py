@@ -130,7 +130,7 @@ class Run:
 
     def __str__(self) -> str:
         lines = [f"{self.case}", f"got {self.got}", f"not {self.expected}", *self.problems]
-        return "\n    ".join([*lines, f"again: python scripts/reliability.py --wire {self.case}"])
+        return "\n    ".join([*lines, f"again: uv run python scripts/reliability.py --wire {self.case}"])
 
 
 class Wires:
