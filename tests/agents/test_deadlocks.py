@@ -306,6 +306,26 @@ def test_a_deadlock_is_named(name: str) -> None:
     assert max(explore(scenario, seeds=range(15))) <= 2.0
 
 
+@pytest.mark.parametrize("length", [2, 5, 60])
+def test_a_cycle_is_told_at_once(length: int) -> None:
+    """Agents that wait for each other in a ring are told so when the last of them begins to wait, without any delay."""
+
+    async def scenario() -> float:
+        replies: list[Any] = []
+
+        @miniagent
+        async def one_of_a_ring(ctx: InteractionContext, place: int) -> None:
+            await replies[(place + 1) % length]
+
+        async with MiniAgents():
+            replies.extend(one_of_a_ring.inquire(place=place) for place in range(length))
+            with pytest.raises(DeadlockError, match="ONE_OF_A_RING"):
+                await replies[0]
+            return asyncio.get_running_loop().time()
+
+    assert set(explore(scenario, seeds=range(20))) == {0.0}
+
+
 def test_there_are_twenty_shapes() -> None:
     """The list above is what the documentation counts."""
     assert len(shapes) == 20
