@@ -33,6 +33,7 @@ class Abandonable(Protocol):
     @property
     def is_open(self) -> bool:
         """Whether it still has to be closed."""
+        ...
 
     def abandon(self, reason: BaseException) -> None:
         """Give the readers `reason` as the end."""
