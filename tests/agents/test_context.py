@@ -399,6 +399,22 @@ def test_a_persist_handler_that_fails_is_called_again(failures: int, caplog: pyt
     assert not caplog.text
 
 
+def test_a_persist_handler_that_is_not_async_is_told_so_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that is a plain function is called once for a message, and the log says what it must be."""
+    calls: list[Message] = []
+
+    def persist(promise: Any, persisted: Message) -> None:
+        calls.append(persisted)
+
+    async def scenario() -> None:
+        async with MiniAgents(on_persist_message=persist):  # type: ignore[arg-type]
+            _ = Message("x").as_promise
+
+    run_virtual(scenario)
+    assert len(calls) == 1
+    assert "must be an `async def`" in caplog.text
+
+
 def test_a_handler_that_could_not_be_called_again_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     """A context that is left while a failed persist handler waits for another try reports what had failed."""
 

@@ -790,3 +790,16 @@ def test_a_producer_that_swallows_its_cancellation_does_not_hide_it() -> None:
                 await promise
 
     run_virtual(scenario)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "1", True, float("nan")])
+async def test_what_is_no_time_is_refused_as_a_deadline(timeout: Any) -> None:
+    """A deadline that means nothing is refused at once, where it was given."""
+
+    @miniagent
+    async def agent(ctx: InteractionContext) -> None:
+        ctx.reply("hello")
+
+    async with MiniAgents():
+        with pytest.raises(ValueError, match="timeout"):
+            agent.inquire(timeout=timeout)

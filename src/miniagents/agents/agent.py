@@ -119,7 +119,9 @@ class MiniAgent(Generic[P]):
         )
         self._parameters.check_call(self.alias, merged)
         seconds: object = timeout
-        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        if seconds is not None and not (
+            isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0
+        ):
             raise ValueError(f"`timeout` is a positive number of seconds, not {timeout!r}.")
         return InteractionContext(self, messages).start_reply(self.function, merged, start_asap, timeout)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import logging
 import math
 import weakref
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from miniagents.promising.context import PromisingContext
-from miniagents.promising.errors import PromiseCancelledError
+from miniagents.promising.errors import MiniAgentsError, PromiseCancelledError
 from miniagents.promising.observers import HandlerT, as_handlers
 from miniagents.promising.promise import Promise
 
@@ -110,18 +111,30 @@ class MessageContext(PromisingContext):
         try:
             for delay in self._persist_retry_delays:
                 try:
-                    return await handler(promise, message)
+                    return await _awaitable(handler(promise, message), handler)
+                except NotAsyncError:
+                    raise  # another try would be no better
                 except Exception as error:
                     logger.info("A persist handler failed; it is called again in %g s", delay, exc_info=True)
                     failed = error
                 await asyncio.sleep(delay)
-            return await handler(promise, message)
+            return await _awaitable(handler(promise, message), handler)
         except asyncio.CancelledError:  # the context is being left, and this was the last chance
             if failed is not None:
                 logger.log(self.log_level_for_errors, "Could not be persisted: %s", _named(message), exc_info=failed)
             raise
         finally:
             del failed  # or it would be in a cycle with this frame
+
+
+class NotAsyncError(MiniAgentsError, TypeError):
+    """A persist handler has given nothing that can be awaited: it is no `async def`."""
+
+
+def _awaitable(returned: Awaitable[None], handler: PersistMessageHandler) -> Awaitable[None]:
+    if not inspect.isawaitable(returned):
+        raise NotAsyncError(f"A persist handler must be an `async def`; {handler!r} is none.")
+    return returned
 
 
 def _named(message: "Message") -> str:
