@@ -278,8 +278,18 @@ def test_a_deadline_that_was_kept_leaves_nothing_behind() -> None:
             return asyncio.get_running_loop().time()
 
     assert run_virtual(scenario) == 0.5
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "1", True, float("nan")])
+def test_what_is_no_time_is_refused_as_a_deadline(seconds: Any) -> None:
+    """A deadline that means nothing is refused at once, where it was given."""
+
+    @miniagent
+    async def agent(ctx: InteractionContext) -> None:
+        ctx.reply("hello")
+
     with pytest.raises(ValueError, match="timeout"):
-        quick.inquire(timeout=0)
+        agent.inquire(timeout=seconds)
 
 
 def test_a_block_waits_for_background_tasks_too() -> None:
@@ -790,16 +800,3 @@ def test_a_producer_that_swallows_its_cancellation_does_not_hide_it() -> None:
                 await promise
 
     run_virtual(scenario)
-
-
-@pytest.mark.parametrize("timeout", [0, -1, "1", True, float("nan")])
-async def test_what_is_no_time_is_refused_as_a_deadline(timeout: Any) -> None:
-    """A deadline that means nothing is refused at once, where it was given."""
-
-    @miniagent
-    async def agent(ctx: InteractionContext) -> None:
-        ctx.reply("hello")
-
-    async with MiniAgents():
-        with pytest.raises(ValueError, match="timeout"):
-            agent.inquire(timeout=timeout)
