@@ -14,9 +14,11 @@ import pytest
 from miniagents import InteractionContext, Message, MiniAgents, miniagent
 from miniagents.promising import (
     DeadlineExceededError,
+    FlatSequence,
     Promise,
     PromiseCancelledError,
     PromisingContext,
+    SequencePromise,
     StreamedPromise,
     StuckTasksError,
 )
@@ -772,7 +774,7 @@ def test_an_agent_that_swallows_its_cancellation_does_not_hide_it(by_deadline: b
 
 
 def test_a_producer_that_swallows_its_cancellation_does_not_hide_it() -> None:
-    """A stream and a promise that were cancelled end in that error, whatever their code says afterwards."""
+    """Streams and promises that were cancelled end in that error, whatever their code says afterwards."""
 
     async def streamer(_: Any) -> AsyncIterator[int]:
         yield 1
@@ -787,15 +789,17 @@ def test_a_producer_that_swallows_its_cancellation_does_not_hide_it() -> None:
 
     async def scenario() -> None:
         async with MiniAgents():
+            flat: SequencePromise[int, Any] = FlatSequence(streamer).sequence_promise
             stream, promise = StreamedPromise(streamer), Promise(resolver)
             await asyncio.sleep(1)
-            stream.cancel("enough")
-            promise.cancel("enough")
-            pieces: list[int] = []
-            with pytest.raises(PromiseCancelledError, match="enough"):
-                async for piece in stream:
-                    pieces.append(piece)
-            assert pieces == [1, 2]
+            for made in (flat, stream, promise):
+                made.cancel("enough")
+            for growing in (flat, stream):
+                pieces: list[int] = []
+                with pytest.raises(PromiseCancelledError, match="enough"):
+                    async for piece in growing:
+                        pieces.append(piece)
+                assert pieces == [1, 2]
             with pytest.raises(PromiseCancelledError, match="enough"):
                 await promise
 

@@ -14,11 +14,12 @@ from miniagents.promising.appender import AppenderState, StreamAppender
 from miniagents.promising.context import current_context
 from miniagents.promising.errors import DeadlockError
 from miniagents.promising.flatten import EXPAND, flatten
-from miniagents.promising.log import Failure
+from miniagents.promising.log import Failure, producer_failed
 from miniagents.promising.promise import Producer, Promise
 from miniagents.promising.rope import BUSY, PENDING, RopeReader, SequencePromise
 from miniagents.promising.sentinels import END
 from miniagents.promising.stream import PIECES_PER_TURN, closing
+from miniagents.promising.tree import raise_if_cancelled
 
 T = TypeVar("T")
 
@@ -187,15 +188,17 @@ class FlatSequence(Generic[T]):
         appender: SequenceAppender[T],
     ) -> None:
         """Take what a foreign source gives and append its items. Only such a sequence has a task."""
-        appender.open()
+        appender.begin()
         try:
             async with closing(streamer(promise)) as pieces:
                 async for piece in pieces:
                     await self._append_flat(piece, appender)
                     if not len(appender.log.items) % PIECES_PER_TURN:
                         await asyncio.sleep(0)
+            raise_if_cancelled()
         except BaseException as error:
             appender.fail(error, type(self).__name__)
+            producer_failed(type(self).__name__)
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
