@@ -1,6 +1,7 @@
 """Sequences of sequences, read as one flat stream."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
@@ -471,3 +472,22 @@ def test_flattening_does_not_recurse() -> None:
 def test_the_marks_of_a_chain_are_shown_by_name() -> None:
     """`AWAIT` and `CLEAR` look in an error or in a debugger as they are written."""
     assert repr([AWAIT, CLEAR]) == "[AWAIT, CLEAR]"
+
+
+async def test_nothing_is_lost_when_a_long_reading_is_cancelled_at_any_item() -> None:
+    """A reader that tries for a moment, gives up and tries again gets every item, also where it gives others a turn."""
+
+    async def anext_within_no_time(reader: Any) -> Any:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    return await anext(reader)
+
+    async with PromisingContext():
+        appender: SequenceAppender[int] = SequenceAppender()
+        sequence: SequencePromise[int, Any] = SequencePromise(appender)
+        with appender:
+            for number in range(2500):
+                appender.append(number)
+        reader = aiter(sequence)
+        assert [await anext_within_no_time(reader) for _ in range(2500)] == list(range(2500))

@@ -1,6 +1,7 @@
 """Streamed promises and appenders: values that are still growing."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -487,13 +488,70 @@ def test_an_appender_of_a_producer_that_failed_ends_its_stream(who: str) -> None
             except ZeroDivisionError as error:
                 errors.append(error)  # its traceback keeps the variables of the producer
             pieces: list[int] = []
-            with pytest.raises(PromiseCancelledError, match="has failed"):
+            with pytest.raises(DeadlockError, match="has failed"):
                 async for piece in streams[0]:
                     pieces.append(piece)
             assert pieces == [1]
             assert await streams[1] == (2,)
 
     run_virtual(main)
+
+
+def test_what_an_agent_has_started_writes_on_when_the_agent_fails() -> None:
+    """A task that an agent has started, and that has opened an appender of its own, is not cut off by the agent."""
+
+    async def main() -> None:
+        streams: list[StreamedPromise[int, Any]] = []
+
+        async def work() -> None:
+            appender: StreamAppender[int] = StreamAppender().open()
+            streams.append(StreamedPromise(appender))
+            for number in range(3):
+                await asyncio.sleep(1)
+                appender.append(number)
+            appender.close()
+
+        @miniagent
+        async def agent(ctx: InteractionContext) -> None:
+            PromisingContext.get_current().start_asap(work())
+            await asyncio.sleep(1.5)
+            raise ZeroDivisionError
+
+        async with MiniAgents():
+            with pytest.raises(ZeroDivisionError):
+                await agent.inquire()
+            assert await streams[0] == (0, 1, 2)
+
+    run_virtual(main)
+
+
+def test_a_producer_that_is_collected_ends_nothing_of_others() -> None:
+    """A coroutine that a closed loop has left behind, and that is collected inside a producer, touches nothing of it."""
+
+    async def leave_behind() -> None:
+        PromisingContext().activate()
+        Promise(lambda _: asyncio.get_running_loop().create_future())
+        await asyncio.sleep(0)
+
+    async def resolver(_: Any) -> None:
+        appender: StreamAppender[int] = StreamAppender().open()
+        streams.append(StreamedPromise(appender))
+        gc.collect()
+        appender.append(1).close()
+
+    async def healthy() -> None:
+        async with PromisingContext():
+            await Promise(resolver)
+            assert await streams[0] == (1,)
+
+    streams: list[StreamedPromise[int, Any]] = []
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    left = loop.create_task(leave_behind())
+    loop.run_until_complete(left)
+    loop.close()
+    del loop, left
+    asyncio.run(healthy())
 
 
 def test_a_with_block_in_a_thread_outlives_the_agent() -> None:

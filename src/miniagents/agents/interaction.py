@@ -115,7 +115,7 @@ class InteractionContext:
                 appender.abandon(cancelled_error(self.this_agent.alias, error))  # nothing is waited for any more
             else:
                 appender.fail(error, self.this_agent.alias)
-            producer_failed(self.this_agent.alias)
+            producer_failed(self.this_agent.alias, error)
             # The traceback keeps the frames of this method and of the agent, which both lead here. From here nothing
             # must lead on to the log, or the error that is in it would be kept alive by itself.
             self._appender = MessageAppender()

@@ -1,8 +1,8 @@
 """Deadlocks: waits that can never end, told to those who wait instead of lasting for ever.
 
-Waits form a graph: a task waits for a promise, whose producer is a task, which may wait for a promise. When a wait
-closes a cycle, a second after one began, and again each second as long as others begin, the graph is looked at. Two
-shapes in it are deadlocks:
+Waits form a graph: a task waits for a promise, whose producer is a task, which may wait for a promise. A second after a
+wait began, and again each second as long as others begin, the graph is looked at. (Not when a wait closes a cycle: two
+agents that talk in turns close one with each word, and somebody may be about to help.) Two shapes in it are deadlocks:
 
 * a **cycle**: the walk along waits and producers comes back to where it began;
 * an **unfed input**: an agent waits for more messages of an open call, and whoever opened the call waits, directly or
@@ -30,13 +30,11 @@ from miniagents.promising.errors import DeadlockError
 from miniagents.promising.holders import held_by_others, variables_of, with_timeouts
 from miniagents.promising.log import Log
 from miniagents.promising.tree import Branch, current_branch
-from miniagents.promising.waiting import coroutines_of, describe_waiting_task
+from miniagents.promising.waiting import coroutines_of, describe_waiting_task, place_of_caller
 
 # Seconds.
 _LOOK_AFTER: Final = 1.0
 _LONGEST_REPRIEVE: Final = 60.0
-# A cycle of so many is found at the moment when it closes, a longer one when it is looked for.
-_HOPS_AT_ONCE: Final = 64
 # Looking into a suspicion asks the garbage collector, which takes its time; the rest waits for the next look.
 _SUSPICIONS_PER_LOOK: Final = 10
 _TASKS_SHOWN: Final = 10
@@ -110,15 +108,15 @@ class Waits:
         log = promise._log
         task = asyncio.current_task()
         assert task is not None  # only tasks can wait
+        if promise._task is task and promise.write_end is None:  # certain without any search
+            what = f"{task.get_name()} waits for {promise.describe()} at {place_of_caller()}"
+            raise DeadlockError(f"{what}, and thus for itself: nobody else can make it.")
         future = log.waiter()
         if len(log.items) > seen or log.ended:  # a thread may have appended in between
             log.forget(future)
             return
         self._waiting[task] = (promise, seen, future)
-        if self._closes_a_cycle(task, promise):
-            self.close()
-            self._timer = asyncio.get_running_loop().call_later(0, self._look)
-        elif self._timer is None:
+        if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
         try:
             await future
@@ -127,18 +125,6 @@ class Waits:
             raise
         finally:
             del self._waiting[task]
-
-    def _closes_a_cycle(self, task: "asyncio.Task[Any]", promise: Awaited) -> bool:
-        """Whether the producer of `promise` waits, over at most so many others, for `task`, which is going to wait."""
-        producer = promise._task
-        for _ in range(_HOPS_AT_ONCE):
-            if producer is task:
-                return True
-            wait = self._waiting.get(producer) if producer is not None else None
-            if wait is None:
-                return False
-            producer = wait[0]._task
-        return False
 
     def close(self) -> None:
         """Stop looking."""

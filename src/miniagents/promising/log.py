@@ -21,7 +21,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
-from miniagents.promising.errors import DeadlineExceededError, PromiseCancelledError
+from miniagents.promising.errors import DeadlineExceededError, DeadlockError, PromiseCancelledError
 from miniagents.promising.tree import Cancellation, current_branch
 
 T = TypeVar("T")
@@ -85,11 +85,13 @@ def cancelled_error(who: str, error: BaseException | None = None) -> PromiseCanc
     return PromiseCancelledError(who, why if isinstance(why, str) else "")
 
 
-def producer_failed(who: str) -> None:
-    """End, for their readers, the streams that the producer `who`, which runs here and has failed, will not close."""
+def producer_failed(who: str, error: BaseException) -> None:
+    """End, for their readers, the streams that the producer `who`, whom `error` has ended, will not close."""
+    if isinstance(error, GeneratorExit):
+        return  # it was collected, wherever that happened: what runs here may be somebody else
     branch = current_branch.get()
     assert branch is not None  # each producer has one
-    branch.abandon_open(cancelled_error(who, asyncio.CancelledError("it has failed, and left this stream open")))
+    branch.abandon_open(DeadlockError(f"{who} has failed, and left open what it had opened: nobody will close this."))
 
 
 class FailureKeeper(Protocol):

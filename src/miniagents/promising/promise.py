@@ -224,7 +224,7 @@ class Promise(Generic[T_co]):
             del value
         except BaseException as error:
             self._record_error(error)
-            producer_failed(self._describe())
+            producer_failed(self._describe(), error)
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:

@@ -191,14 +191,15 @@ class RopeReader(Generic[T]):
 
     async def next_item(self) -> Any:
         """The next item, a `Failure`, or `END`; waits until one of them is there."""
+        if self._taken >= PIECES_PER_TURN:  # a reader that never has to wait would hold the loop
+            self._taken = 0  # before the item is taken: it must not be lost if this is cancelled
+            await asyncio.sleep(0)
         while (item := self.poll()) is PENDING or item is BUSY:
             if item is BUSY:
                 await asyncio.sleep(0)
             else:
                 await self._wait(self._sequence, self._index)
         self._taken += 1
-        if not self._taken % PIECES_PER_TURN:
-            await asyncio.sleep(0)  # a reader that never has to wait would hold the loop
         return item
 
     def poll(self) -> Any:

@@ -198,7 +198,7 @@ class FlatSequence(Generic[T]):
             raise_if_cancelled()
         except BaseException as error:
             appender.fail(error, type(self).__name__)
-            producer_failed(type(self).__name__)
+            producer_failed(type(self).__name__, error)
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:

@@ -143,7 +143,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
             raise_if_cancelled()
         except BaseException as error:
             self._record_error(error)
-            producer_failed(self._describe())
+            producer_failed(self._describe(), error)
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:

@@ -120,7 +120,9 @@ class Branch:
         return list(self._children or ())
 
     def watch_open(self, item: Abandonable) -> None:
-        """`item` was opened by the producer, which is to close it."""
+        """`item` was opened here, and if that was by the producer itself it is to close it."""
+        if asyncio._get_running_loop() is None or getattr(self._owner, "_task", None) is not asyncio.current_task():
+            return
         if self._open_ends is None:
             self._open_ends = weakref.WeakSet()
         self._open_ends.add(item)
@@ -130,6 +132,8 @@ class Branch:
 
         Nor would that ever be dropped: it is in the variables that the traceback of the error keeps.
         """
+        if self._children:
+            return  # what it has started lives on, and may have been given it
         for item in tuple(self._open_ends or ()):
             if item.is_open:
                 item.abandon(reason)
