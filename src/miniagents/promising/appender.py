@@ -80,8 +80,8 @@ class StreamAppender(Generic[PIECE]):
     def open(self) -> Self:
         """Allow appending. Raises `AppenderClosedError` if it was closed before; a second call changes nothing.
 
-        Opened by a producer, such as an agent, that fails without having closed it, it ends with an error for its
-        readers. (A `with` block closes it itself.)
+        Opened by a producer, such as an agent, that fails without having closed it, it ends with a `DeadlockError` for
+        its readers, unless something that the producer has started lives on. (A `with` block closes it itself.)
         """
         self._open()
         if (branch := current_branch.get()) is not None:
