@@ -13,7 +13,8 @@ Either is only a suspicion as long as somebody might help. So before there is an
 * everything that was started by those in the shape waits for it too, and nothing out of order is still arriving;
 * no `asyncio.timeout`, `wait_for` or deadline of a call will end one of these waits;
 * nobody else holds what can be written with (the `InteractionContext` of an agent in a cycle, the open call): no other
-  coroutine, no callback, no queue, no thread. The garbage collector knows who refers to what.
+  coroutine, no callback, no queue, no thread. The garbage collector knows who refers to what. (Not seen is a callback
+  or a thread that would find it by a context variable alone.)
 
 A suspicion that was not confirmed is not looked into again for a while, which grows. What cannot be made sure of is not
 reported: this finds what is certain, not all there is. The virtual-time loop of `miniagents.testing` finds the rest.
