@@ -16,7 +16,7 @@ import openai
 from miniagents import Message, MiniAgents
 from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
 from miniagents.ext.llm.errors import LLMError
-from miniagents.ext.llm.llm_common import ClientOptions
+from miniagents.ext.llm.llm_common import AssistantMessage, ClientOptions, ThinkingMessage, ToolCallMessage
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
 from miniagents.ext.llm.openai_compatible import OpenAICompatibleProvider, openai_compatible_agent
 from miniagents.testing import run_virtual
@@ -196,35 +196,42 @@ async def _ask(agent: Any, client: Any, run: Run, *, stream: bool) -> None:
     """What a reader gets, token by token and as a whole."""
     said: list[str] = []
     async with MiniAgents():
-        promise = await anext(aiter(agent.inquire("hi", async_client=client, stream=stream)))
+        replies = agent.inquire("hi", async_client=client, stream=stream)
         try:
-            async for token in promise:
-                said.append(token)
+            async for promise in replies:
+                async for token in promise:
+                    if promise.message_class is AssistantMessage:
+                        said.append(token)
         except LLMError as error:
             run.got = _failed(error, "".join(said))
             if error.partial_text != run.got.said:
                 run.problems.append(f"the error has the text {error.partial_text!r}")
         try:
-            message = await promise
+            messages = await replies
         except LLMError as error:
             if run.got != _failed(error, "".join(said)):
-                run.problems.append(f"the message is another error than its tokens: {error!r}")
+                run.problems.append(f"the messages are another error than their tokens: {error!r}")
         else:
-            run.got = _told(message)
-            if "".join(said) != message.text:
+            run.got = _told(messages)
+            if "".join(said) != run.got.said:
                 run.problems.append(f"the tokens were {said!r}")
-            if message.role != "assistant":
-                run.problems.append(f"the role is {message.role!r}")
+            if not all(
+                isinstance(message, (AssistantMessage, ToolCallMessage, ThinkingMessage)) for message in messages
+            ):
+                run.problems.append(f"the messages are {messages!r}")
 
 
 def _failed(error: LLMError, said: str) -> Outcome:
     return Outcome(said, type(error), getattr(error, "status", None), getattr(error, "error_type", None))
 
 
-def _told(message: Message) -> Outcome:
-    calls = tuple((call.name, call.arguments) for call in message.get("tool_calls", ()))
-    usage = message.get("usage", {})
-    return Outcome(message.text, reason=message.get("finish_reason"), tokens=usage.get("output_tokens"), calls=calls)
+def _told(messages: tuple[Message, ...]) -> Outcome:
+    said = "".join(str(message) for message in messages if isinstance(message, AssistantMessage))
+    calls = tuple((message.tool, str(message)) for message in messages if isinstance(message, ToolCallMessage))
+    last = messages[-1]
+    return Outcome(
+        said, reason=last.get("finish_reason"), tokens=last.get("usage", {}).get("output_tokens"), calls=calls
+    )
 
 
 @dataclass

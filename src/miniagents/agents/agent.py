@@ -49,7 +49,8 @@ class MiniAgent(Generic[P]):
         self._kwargs = {name: snapshot(value) for name, value in kwargs.items()}
         self._per_dialog = dict(per_dialog or {})
         self._parameters.check_names(self.alias, {**self._kwargs, **self._per_dialog})
-        self.__name__ = name
+        # Of one function several agents may be made, which are called what they are.
+        self.__name__ = self.alias.lower() if self.alias.isidentifier() else name
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 

@@ -14,6 +14,7 @@ from miniagents import MiniAgents
 from miniagents.ext.llm._wire import valid_text
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMEmptyCompletionError, LLMError, LLMTruncatedError
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage
 from miniagents.ext.llm.openai import openai_agent
 
 ANY_TEXT = st.text(st.characters(), max_size=20) | st.text(st.sampled_from("a\ud83d\ude00\udc00\ud800é"), max_size=20)
@@ -148,7 +149,7 @@ def openai_call(index: int, **parts: Any) -> dict[str, Any]:
 
 
 async def test_openais_tool_calls_are_put_together() -> None:
-    """Calls of tools, whose pieces come mixed, are metadata; an answer of nothing else is not empty."""
+    """Each call of a tool, also if their pieces come mixed, is a message; an answer of nothing else is not empty."""
     chunks = [
         openai_call(0, id="c0", name="search", arguments=""),
         openai_call(1, id="c1", name="read", arguments='{"n'),
@@ -157,17 +158,18 @@ async def test_openais_tool_calls_are_put_together() -> None:
         chunk("tool_calls"),
     ]
     async with MiniAgents():
-        (message,) = await openai_agent.inquire("hi", async_client=fake_openai(chunks))
-    assert (message.text, message.finish_reason) == ("", "tool_calls")
-    assert [(call.id, call.name, json.loads(call.arguments)) for call in message.tool_calls] == [
+        calls = await openai_agent.inquire("hi", async_client=fake_openai(chunks))
+    assert all(isinstance(call, ToolCallMessage) for call in calls)
+    assert [(call.call_id, call.tool, json.loads(str(call))) for call in calls] == [
         ("c0", "search", {"q": 1}),
         ("c1", "read", {"n": 2}),
     ]
+    assert [call.get("finish_reason") for call in calls] == [None, "tool_calls"]
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 async def test_anthropics_tool_calls_are_put_together(stream: bool) -> None:
-    """Calls of tools are metadata beside the text, and so they are if the answer comes whole."""
+    """Calls of tools are messages behind the text, and so they are if the answer comes whole."""
     call = {"type": "tool_use", "id": "t1", "name": "search"}
     events = [
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
@@ -188,10 +190,10 @@ async def test_anthropics_tool_calls_are_put_together(stream: bool) -> None:
 
     client = SimpleNamespace(messages=SimpleNamespace(create=create))
     async with MiniAgents():
-        (message,) = await anthropic_agent.inquire("hi", async_client=client, stream=stream)
-    assert (message.text, message.finish_reason) == ("Let me see.", "tool_calls")
-    (found,) = message.tool_calls
-    assert (found.id, found.name, json.loads(found.arguments)) == ("t1", "search", {"q": 1})
+        message, call = await anthropic_agent.inquire("hi", async_client=client, stream=stream)
+    assert (message.text, call.finish_reason) == ("Let me see.", "tool_calls")
+    assert isinstance(call, ToolCallMessage)
+    assert (call.call_id, call.tool, json.loads(str(call))) == ("t1", "search", {"q": 1})
 
 
 @pytest.mark.parametrize("call", [3, {}, {"index": 1}, {"id": 5, "function": {"name": None}}], ids=repr)
@@ -212,16 +214,17 @@ async def test_a_call_with_nothing_in_it_is_none_by_anthropic() -> None:
             await replies
 
 
-async def test_thinking_is_not_part_of_the_answer() -> None:
-    """What a model thinks before it speaks does not appear in the text."""
+async def test_thinking_is_a_message_of_its_own() -> None:
+    """What a model thinks before it speaks does not appear in what it says."""
     events = [
         {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
         {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Yes."}},
         {"type": "message_stop"},
     ]
     async with MiniAgents():
-        (message,) = await anthropic_agent.inquire("hi", async_client=fake_anthropic(events))
-    assert message.text == "Yes."
+        thought, message = await anthropic_agent.inquire("hi", async_client=fake_anthropic(events))
+    assert (thought.text, message.text) == ("hm", "Yes.")
+    assert isinstance(thought, ThinkingMessage)
 
 
 async def test_an_answer_of_other_choices_only_is_empty() -> None:

@@ -8,9 +8,10 @@ import openai
 import pytest
 
 from miniagents import MiniAgents
+from miniagents.ext.llm._exchange import Exchange
 from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
 from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMParameterError, LLMTimeoutError
-from miniagents.ext.llm.llm_common import ClientOptions, _Answer
+from miniagents.ext.llm.llm_common import ClientOptions, Prompt
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
 from miniagents.testing.llm_server import Fault, FaultKind, LLMServer
@@ -175,8 +176,10 @@ def test_no_repr_tells_a_key(provider: Any) -> None:
     """The objects that carry a key do not show it."""
     options = ClientOptions(SECRET, f"http://user:{SECRET}@127.0.0.1", 1)
     headers = {"extra_headers": {"Authorization": SECRET}}
-    answer = _Answer(None, provider(), None, None, options, None, headers)  # type: ignore[arg-type]
-    assert SECRET not in repr(options) + repr(answer) + repr(answer.tokens({}))
+    exchange = Exchange(None, provider(), None, options, None, None, headers)  # type: ignore[arg-type]
+    asked = exchange.ask(Prompt.of(["hi"]))
+    assert SECRET not in repr(options) + repr(exchange) + repr(asked)
+    asked.close()
 
 
 async def test_a_bad_address_does_not_tell_its_password() -> None:

@@ -12,10 +12,10 @@ import anthropic
 import openai
 import pytest
 
-from miniagents import InteractionContext, MiniAgents, miniagent
+from miniagents import MiniAgents
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMError, MissingExtraError, MissingKeyError
-from miniagents.ext.llm.llm_common import AnswerEvent, ClientOptions, LLMProvider, Prompt, reply_with_llm
+from miniagents.ext.llm.llm_common import AnswerEvent, ClientOptions, LLMProvider, Prompt, llm_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
 from miniagents.promising import PromiseCancelledError
@@ -169,10 +169,10 @@ async def test_cancelling_a_call_closes_its_connection(way) -> None:
 async def test_a_reader_that_leaves_changes_nothing_for_another(way) -> None:
     """A cancelled reader does not close the stream that others read."""
     async with LLMServer(reply=["a", "b"], paced=True) as server, MiniAgents():
-        promise = await anext(aiter(way.agent(server).inquire("hi")))
+        replies = way.agent(server).inquire("hi")
 
         async def leave_early() -> None:
-            await promise
+            await replies
 
         reader = asyncio.create_task(leave_early())
         request = await server.next_request()
@@ -180,7 +180,7 @@ async def test_a_reader_that_leaves_changes_nothing_for_another(way) -> None:
         with pytest.raises(asyncio.CancelledError):
             await reader
         request.release_token(2)
-        assert [token async for token in promise] == ["a", "b"]
+        assert [token async for promise in replies async for token in promise] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -300,14 +300,7 @@ class ParrotProvider(LLMProvider):
         return events()
 
 
-@miniagent
-async def parrot_agent(ctx: InteractionContext, **parameters: Any) -> None:
-    reply_with_llm(
-        ctx,
-        ParrotProvider(),
-        model="grey",
-        parameters=parameters,
-    )
+parrot_agent = llm_agent.fork(alias="PARROT_AGENT", provider=ParrotProvider(), model="grey")
 
 
 @pytest.fixture

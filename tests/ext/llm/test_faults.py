@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
-from miniagents import MessagePromise, MiniAgents
+from miniagents import MessageSequencePromise, MiniAgents
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import (
     LLMConnectionError,
@@ -70,26 +70,27 @@ def test_every_fault_is_tried() -> None:
     assert tried == set(get_args(FaultKind))
 
 
-async def read(promise: MessagePromise, expected: type[LLMError]) -> tuple[str, LLMError]:
-    """What is streamed before the error, and the error, which must be the same for whoever awaits the message."""
+async def read(replies: MessageSequencePromise, expected: type[LLMError]) -> tuple[str, LLMError]:
+    """What is streamed before the error, and the error, which must be the same for whoever awaits the reply."""
     said: list[str] = []
 
     async def read_on() -> None:
-        async for token in promise:
-            said.append(token)
+        async for promise in replies:
+            async for token in promise:
+                said.append(token)
 
     with pytest.raises(LLMError) as caught:
         await read_on()
     assert type(caught.value) is expected
     assert isinstance(caught.value, BUILTINS[expected])
     with pytest.raises(LLMError) as again:
-        await promise
+        await replies
     assert again.value is caught.value
     return "".join(said), caught.value
 
 
-async def ask(way: Any, server: LLMServer, **parameters: Any) -> MessagePromise:
-    return await anext(aiter(way.agent(server).inquire("hi", **parameters)))
+def ask(way: Any, server: LLMServer, **parameters: Any) -> MessageSequencePromise:
+    return way.agent(server).inquire("hi", **parameters)
 
 
 def patience(expected: type[LLMError]) -> dict[str, float]:
@@ -120,7 +121,7 @@ async def test_an_answer_that_never_begins(way, kind: FaultKind, stream: bool) -
     """The reply is there, and reading it raises the error."""
     async with LLMServer(reply=TOKENS, fault=kind) as server, MiniAgents():
         said, error = await read(
-            await ask(way, server, stream=stream, **patience(BEFORE_THE_ANSWER[kind])), BEFORE_THE_ANSWER[kind]
+            ask(way, server, stream=stream, **patience(BEFORE_THE_ANSWER[kind])), BEFORE_THE_ANSWER[kind]
         )
     assert (said, error.partial_text) == ("", "")
     assert error.__cause__ is not None
@@ -130,18 +131,18 @@ async def test_an_answer_that_never_begins(way, kind: FaultKind, stream: bool) -
 async def test_a_stream_that_breaks(way, kind: FaultKind) -> None:
     """The tokens before the break are read, then the error is raised, and it has their text as well."""
     async with LLMServer(reply=TOKENS, fault=Fault(kind, at_token=2)) as server, MiniAgents():
-        said, error = await read(await ask(way, server), IN_A_STREAM[kind])
+        said, error = await read(ask(way, server), IN_A_STREAM[kind])
     assert said == error.partial_text == "one two "
 
 
 async def test_a_stream_that_is_reset(way) -> None:
     """A reset may overtake tokens on their way; those that came through are read, and are in the error."""
     async with LLMServer(reply=TOKENS, fault=Fault("reset", at_token=2), paced=True) as server, MiniAgents():
-        promise = await ask(way, server)
+        replies = ask(way, server)
         server.release_token()
-        assert await anext(aiter(promise)) == "one "
+        assert await anext(aiter(await anext(aiter(replies)))) == "one "
         server.release_token()
-        said, error = await read(promise, LLMConnectionError)
+        said, error = await read(replies, LLMConnectionError)
     assert said == error.partial_text
     assert said in ("one ", "one two ")
 
@@ -150,7 +151,7 @@ async def test_a_stream_that_is_reset(way) -> None:
 async def test_a_stream_that_falls_silent(way, kind: FaultKind) -> None:
     """When no token comes for as long as `max_silence` says, though comments may, that is an error."""
     async with LLMServer(reply=TOKENS, fault=Fault(kind, at_token=2)) as server, MiniAgents():
-        said, error = await read(await ask(way, server, max_silence=SOON), LLMTimeoutError)
+        said, error = await read(ask(way, server, max_silence=SOON), LLMTimeoutError)
     assert said == error.partial_text
 
 
@@ -159,7 +160,7 @@ async def test_a_whole_answer_that_breaks(way, kind: FaultKind) -> None:
     """An answer that does not arrive as a whole is an error without a text."""
     async with LLMServer(reply=TOKENS, fault=kind) as server, MiniAgents():
         said, error = await read(
-            await ask(way, server, stream=False, **patience(IN_A_WHOLE_ANSWER[kind])), IN_A_WHOLE_ANSWER[kind]
+            ask(way, server, stream=False, **patience(IN_A_WHOLE_ANSWER[kind])), IN_A_WHOLE_ANSWER[kind]
         )
     assert (said, error.partial_text) == ("", "")
 
@@ -168,7 +169,7 @@ async def test_a_whole_answer_that_breaks(way, kind: FaultKind) -> None:
 async def test_a_complete_answer_without_a_text(way, stream: bool) -> None:
     """An answer with nothing in it is an error and not an empty message."""
     async with LLMServer(fault="no_content") as server, MiniAgents():
-        said, error = await read(await ask(way, server, stream=stream), LLMEmptyCompletionError)
+        said, error = await read(ask(way, server, stream=stream), LLMEmptyCompletionError)
     assert (said, error.partial_text) == ("", "")
     assert "finish reason: stop" in str(error)
 
@@ -205,7 +206,7 @@ async def test_a_status_error_tells_what_the_provider_tells(
     """Status, kind, request and waiting time of a refused request are in the error, and its text has the reason."""
     fault = Fault("status", status=status, retry_after=7)
     async with LLMServer(fault=fault) as server, MiniAgents():
-        _, error = await read(await ask(way, server), LLMStatusError)
+        _, error = await read(ask(way, server), LLMStatusError)
     assert isinstance(error, LLMStatusError)
     assert (error.status, error.retry_after, error.request_id) == (status, 7, "req_0")
     assert error.error_type == (anthropics_type if way.is_anthropic else openais_type)
@@ -216,7 +217,7 @@ async def test_a_status_error_tells_what_the_provider_tells(
 async def test_an_error_in_an_answer_tells_what_the_provider_tells(way, stream: bool) -> None:
     """An error in the midst of an answer has the provider's name for it and its reason."""
     async with LLMServer(reply=TOKENS, fault="error_event") as server, MiniAgents():
-        _, error = await read(await ask(way, server, stream=stream), LLMStatusError)
+        _, error = await read(ask(way, server, stream=stream), LLMStatusError)
     assert isinstance(error, LLMStatusError)
     if way.is_anthropic:
         expected = ("overloaded_error", "Overloaded") if stream else ("api_error", "Planned error")
@@ -230,7 +231,7 @@ async def test_an_error_in_an_answer_tells_what_the_provider_tells(way, stream: 
 async def test_an_error_names_its_agent_and_model(way) -> None:
     """Who has asked whom stands below the error."""
     async with LLMServer(fault="clean_eof") as server, MiniAgents():
-        _, error = await read(await ask(way, server, model="m-1"), LLMTruncatedError)
+        _, error = await read(ask(way, server, model="m-1"), LLMTruncatedError)
     assert error.__notes__ == ["Model: m-1", f"Raised in: {way.agent(server).alias}"]
 
 

@@ -17,6 +17,7 @@ from miniagents import Message, MiniAgents
 from miniagents.ext.llm import _limits
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMProtocolError
+from miniagents.ext.llm.messages import AssistantMessage
 from miniagents.ext.llm.openai import openai_agent
 
 EVENTS, JSON = "text/event-stream", "application/json"
@@ -85,11 +86,13 @@ class Model:
             options = {"async_client": make(http_client=http(), **options)}
         agent: Any = openai_agent if self.sdk is openai else anthropic_agent
         async with MiniAgents():
-            promise = await anext(aiter(agent.inquire("hi", stream=stream, **options)))
+            replies = agent.inquire("hi", stream=stream, **options)
             try:
-                async for token in promise:
-                    self.said.append(token)
-                return await promise
+                async for promise in replies:
+                    async for token in promise:
+                        if promise.message_class is AssistantMessage:
+                            self.said.append(token)
+                return (await replies)[-1]
             except LLMProtocolError as error:
                 return error
             finally:

@@ -23,33 +23,52 @@ async def first_of(replies) -> MessagePromise:
 async def test_each_token_is_there_before_the_next_one_is_made(way) -> None:
     """A reader has a token while the model has not made the next one."""
     async with LLMServer(reply=["Once ", "upon ", "a time"], paced=True) as server, MiniAgents():
-        promise = await first_of(way.agent(server).inquire("Tell"))
-        tokens = aiter(promise)
+        replies = way.agent(server).inquire("Tell")
         request = await server.next_request()
+        request.release_token()
+        tokens = aiter(await first_of(replies))
         for number, expected in enumerate(["Once ", "upon ", "a time"], start=1):
-            request.release_token()
+            if number > 1:
+                request.release_token()
             assert await anext(tokens) == expected
             assert request.tokens_sent == number
         with pytest.raises(StopAsyncIteration):
             await anext(tokens)
 
 
-async def test_the_reply_is_there_before_the_input(way) -> None:
-    """The message and what is known of it beforehand can be read while the input is still being written."""
+async def test_what_is_known_of_a_message_is_there_with_its_first_token(way) -> None:
+    """Its class, role, model and alias can be read while its text is still being written."""
+    async with LLMServer(reply=["Yes", "."], paced=True) as server, MiniAgents():
+        agent = way.agent(server).fork(alias="ORACLE", model="m-1")
+        replies = agent.inquire("Now?")
+        request = await server.next_request()
+        request.release_token()
+        promise = await first_of(replies)
+        known = promise.preliminary_metadata
+        assert promise.message_class is AssistantMessage
+        assert (known["role"], known["model"], known["agent_alias"]) == ("assistant", "m-1", "ORACLE")
+        assert not promise.resolved
+        request.release_token()
+        assert str(await promise) == "Yes."
+
+
+async def test_the_request_waits_for_the_input(way) -> None:
+    """Nothing is sent while the input is still being written."""
     input_is_complete = asyncio.Event()
 
     async def slow_question(_):
+        yield "No"
         await input_is_complete.wait()
-        yield "Now?"
+        yield "w?"
 
-    async with LLMServer(reply="Yes.") as server, MiniAgents():
-        agent = way.agent(server).fork(alias="ORACLE", model="m-1")
-        promise = await first_of(agent.inquire(Message.promise(slow_question)))
-        known = promise.preliminary_metadata
-        assert (known["role"], known["model"], known["agent_alias"]) == ("assistant", "m-1", "ORACLE")
-        assert (server.requests, promise.resolved) == ([], False)
+    async with LLMServer() as server, MiniAgents():
+        question = Message.promise(slow_question)
+        replies = way.agent(server).inquire(question)
+        assert await anext(aiter(question)) == "No"
+        assert server.requests == []
         input_is_complete.set()
-        assert str(await promise) == "Yes."
+        await replies
+    assert server.requests[0].last_user_text == "Now?"
 
 
 @HOW
@@ -119,9 +138,10 @@ async def test_tokens_pass_through_other_agents_while_they_are_made(way) -> None
         async def outer(ctx) -> None:
             ctx.reply(inner.inquire(ctx.message_promises))
 
-        tokens = aiter(await first_of(outer.inquire("hi")))
+        replies = outer.inquire("hi")
         request = await server.next_request()
         request.release_token()
+        tokens = aiter(await first_of(replies))
         assert await anext(tokens) == "a"
         assert request.tokens_sent == 1
         request.release_token()

@@ -44,14 +44,15 @@ def claude(server: LLMServer):
 )
 def test_who_has_said_what(message: Message, role: str) -> None:
     """What no assistant has said is said by the user, whatever role or alias it bears."""
-    assert Prompt.of([message]).turns == (Turn(role, "x"),)
+    assert Prompt.of([message]).turns == (Turn(role, (message,)),)
 
 
 @pytest.mark.parametrize("rule", [SystemMessage("b"), Message("b", role="system"), Message("b", role="developer")])
 def test_system_messages_are_the_system_prompt(rule: Message) -> None:
     """System messages, wherever they stand, come after the argument `system`, with empty lines between."""
-    prompt = Prompt.of([UserMessage("x"), rule, AssistantMessage("y"), SystemMessage("c")], "a")
-    assert prompt == Prompt("a\n\nb\n\nc", (Turn("user", "x"), Turn("assistant", "y")))
+    asked, answered = UserMessage("x"), AssistantMessage("y")
+    prompt = Prompt.of([asked, rule, answered, SystemMessage("c")], "a")
+    assert prompt == Prompt("a\n\nb\n\nc", (Turn("user", (asked,)), Turn("assistant", (answered,))))
 
 
 async def test_openai_gets_the_system_prompt_first(gpt, server: LLMServer) -> None:
@@ -62,8 +63,7 @@ async def test_openai_gets_the_system_prompt_first(gpt, server: LLMServer) -> No
         {"role": "system", "content": "rule\n\nlate rule"},
         {"role": "user", "content": "q1"},
         {"role": "assistant", "content": "a1"},
-        {"role": "user", "content": "q2"},
-        {"role": "user", "content": "q3"},
+        {"role": "user", "content": [{"type": "text", "text": "q2"}, {"type": "text", "text": "q3"}]},
     ]
 
 
@@ -99,7 +99,8 @@ async def test_a_message_without_a_text_is_sent_as_what_it_says(gpt, server: LLM
     """A template is filled, and data is sent as JSON."""
     async with MiniAgents():
         await gpt.inquire([Message(text_template="Dear {name}", name="Ada"), {"figure": 3}])
-    assert [message["content"] for message in server.requests[0].messages] == ["Dear Ada", '{"figure": 3}']
+    (sent,) = server.requests[0].messages
+    assert [part["text"] for part in sent["content"]] == ["Dear Ada", '{"figure": 3}']
 
 
 async def test_half_a_character_does_not_keep_a_prompt_from_being_sent(way, server: LLMServer) -> None:

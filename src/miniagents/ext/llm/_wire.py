@@ -6,7 +6,7 @@ fields may be absent, null, or of another type than the API says.
 
 import codecs
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,11 +77,6 @@ def figures(value: object, levels: int = 2) -> dict[str, Any]:
         elif levels > 1 and (inner := figures(item, levels - 1)):
             kept[valid_text(name)] = inner
     return kept
-
-
-def real_calls(calls: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Those calls of tools that have something in them; else an empty answer could pass for one that has a call."""
-    return [call for call in calls if any(call.values())]
 
 
 class SurrogateFilter:

@@ -1,24 +1,20 @@
 """`anthropic_agent`: models of Anthropic, through the official SDK. `pip install "miniagents[anthropic]"`."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
-from miniagents.agents import InteractionContext, miniagent
+from miniagents.agents import MiniAgent
 from miniagents.ext.llm._body import AnswerParts, parts_of
 from miniagents.ext.llm._client import base_url_of, limited_http_client
 from miniagents.ext.llm._sdk import error_in_answer
-from miniagents.ext.llm._wire import error_in, field, figures, list_field, real_calls, text_field, texts, valid_text
+from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, texts
 from miniagents.ext.llm.errors import MissingKeyError
-from miniagents.ext.llm.llm_common import (
-    DEFAULT_MAX_SILENCE,
-    AnswerEvent,
-    ClientOptions,
-    LLMProvider,
-    Prompt,
-    reply_with_llm,
-)
+from miniagents.ext.llm.llm_common import llm_agent
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
+from miniagents.ext.llm.prompt import Prompt, ToolSchema, Turn
+from miniagents.ext.llm.provider import AnswerEvent, ClientOptions, LLMProvider, ThinkingPiece, ToolCallPiece
 from miniagents.messages import Message
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
@@ -68,11 +64,35 @@ class AnthropicProvider(LLMProvider):
             request["extra_body"] = {**in_body, **(request.get("extra_body") or {})}
         if prompt.system:
             request["system"] = prompt.system
-        # The API refuses a message without a visible character.
+        if prompt.tools:
+            request["tools"] = [*parameters.get("tools", ()), *map(_tool, prompt.tools)]
+        if prompt.answer is not None:
+            form = {"type": "json_schema", "schema": prompt.answer.schema}
+            request["output_config"] = {**(request.get("output_config") or {}), "format": form}
         request["messages"] = [
-            {"role": turn.role, "content": turn.text} for turn in prompt.turns if not turn.text.isspace() and turn.text
+            {"role": turn.role, "content": content} for turn in prompt.turns if (content := self._content(turn))
         ]
+        self.check_question(request["messages"])
         return request
+
+    def _content(self, turn: Turn) -> str | list[dict[str, Any]]:
+        blocks = [block for part in turn.parts if (block := self._block(part)) is not None]
+        return blocks[0]["text"] if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks
+
+    def _block(self, part: Message) -> dict[str, Any] | None:
+        text = str(part)
+        if isinstance(part, ToolResultMessage):
+            return {"type": "tool_result", "tool_use_id": part.call_id, "content": text, "is_error": part.is_error}
+        if isinstance(part, ToolCallMessage):
+            return {"type": "tool_use", "id": part.call_id, "name": part.tool, "input": _input(text)}
+        if isinstance(part, ThinkingMessage):
+            if part.signed_by != self.name:
+                return None  # the API takes none but its own
+            if part.redacted:
+                return {"type": "redacted_thinking", "data": part.signature}
+            return {"type": "thinking", "thinking": text, "signature": part.signature}
+        # The API refuses a text without a visible character.
+        return {"type": "text", "text": text} if text.strip() else None
 
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `messages.create`."""
@@ -91,23 +111,16 @@ class AnthropicProvider(LLMProvider):
     async def _read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
         """The events of a stream, or of a whole message, which is read as a stream."""
         usage: dict[str, Any] = {}
-        tool_calls: dict[str, dict[str, str]] = {}
         async for event in answer if answer.is_stream else _as_events(answer):
             if (error := error_in(event, "type")) is not None:
                 raise error_in_answer(error, self.name, text_field(event, "request_id"))
             kind = field(event, "type")
             if kind == "content_block_delta":
-                delta = field(event, "delta")
-                if text := text_field(delta, "text"):
-                    yield text
-                elif (index := str(field(event, "index"))) in tool_calls:
-                    tool_calls[index]["arguments"] += valid_text(text_field(delta, "partial_json"))
+                if (piece := _piece(str(field(event, "index")), field(event, "delta"))) is not None:
+                    yield piece
             elif kind == "content_block_start":
-                block = field(event, "content_block")
-                if text := text_field(block, "text"):
-                    yield text
-                if field(block, "type") == "tool_use":
-                    tool_calls[str(field(event, "index"))] = _tool_call(block)
+                for piece in _first_pieces(str(field(event, "index")), field(event, "content_block")):
+                    yield piece
             elif kind == "message_start":
                 message = field(event, "message")
                 usage = figures(field(message, "usage"))
@@ -121,18 +134,49 @@ class AnthropicProvider(LLMProvider):
                 answer.is_over = True
         if usage:
             yield {"usage": usage}
-        if calls := real_calls(tool_calls.values()):
-            yield {"tool_calls": calls}
 
 
-def _tool_call(block: object) -> dict[str, str]:
-    """The call of a tool as it stands at the start of its block: in a stream without its arguments."""
-    arguments = field(block, "input")
-    return {
-        "id": valid_text(text_field(block, "id")),
-        "name": valid_text(text_field(block, "name")),
-        "arguments": json.dumps(arguments) if arguments else "",
-    }
+def _piece(index: str, delta: object) -> AnswerEvent | None:
+    """A piece of a block; `None` for what is none of ours, such as a citation."""
+    match field(delta, "type"):
+        case "thinking_delta":
+            return ThinkingPiece(text_field(delta, "thinking"))
+        case "signature_delta":
+            return ThinkingPiece(signature=text_field(delta, "signature"))
+        case "input_json_delta":
+            return ToolCallPiece(index, arguments=text_field(delta, "partial_json"))
+        case _:
+            return text_field(delta, "text") or None
+
+
+def _first_pieces(index: str, block: object) -> Iterator[AnswerEvent]:
+    """What a block begins with; in an answer that is not streamed all of it."""
+    match field(block, "type"):
+        case "tool_use":
+            arguments = field(block, "input")
+            yield ToolCallPiece(
+                index, text_field(block, "id"), text_field(block, "name"), json.dumps(arguments) if arguments else ""
+            )
+        case "thinking":
+            yield ThinkingPiece(text_field(block, "thinking"), text_field(block, "signature"), starts=True)
+        case "redacted_thinking":
+            yield ThinkingPiece(signature=text_field(block, "data"), redacted=True, starts=True)
+        case _:
+            if text := text_field(block, "text"):
+                yield text
+
+
+def _input(arguments: str) -> Any:
+    """The arguments of a call, which the API wants as an object, also if the model has not written one."""
+    try:
+        value = json.loads(arguments or "{}")
+    except ValueError:
+        value = arguments
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
+def _tool(tool: ToolSchema) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
 
 
 async def _as_events(answer: AnswerParts) -> AsyncIterator[Any]:
@@ -149,49 +193,19 @@ async def _as_events(answer: AnswerParts) -> AsyncIterator[Any]:
         yield {"type": "message_delta", "delta": delta, "usage": field(message, "usage")}
 
 
-@miniagent
-async def anthropic_agent(
-    ctx: InteractionContext,
-    /,
-    *,
-    model: str | None = None,
-    stream: bool | None = None,
-    system: str | Message | None = None,
-    async_client: Any = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    max_retries: int | None = None,
-    max_silence: float | None = DEFAULT_MAX_SILENCE,
-    max_ahead: float | None = None,
-    **parameters: Any,
-) -> None:
-    """A model of Anthropic. Replies with one message, which streams.
+anthropic_agent = MiniAgent(
+    llm_agent.function,
+    alias="ANTHROPIC_AGENT",
+    description="A model of Anthropic.",
+    provider=AnthropicProvider(),
+)
+"""A model of Anthropic: `llm_agent` with this provider.
 
-    The arguments, the reply and the errors are those of `openai_agent`, but:
-
-    - `model` is by default that of the environment variable `ANTHROPIC_MODEL`, else `DEFAULT_MODEL`; the SDK finds
-      `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`.
-    - All other arguments are parameters of `messages.create`, by their own names. `max_tokens` is `DEFAULT_MAX_TOKENS`
-      if not given. `temperature`, `top_p` and `top_k`, which the SDK no longer knows, still reach the API.
-    - Messages without a visible character are left out, because the API refuses them.
-    - The reply has also `stop_reason`, the finish reason in Anthropic's words.
-
-    >>> from miniagents import MiniAgents
-    >>> async def main():
-    ...     async with MiniAgents():
-    ...         print(*await anthropic_agent.inquire("Hello!", system="Be brief.", temperature=0))
-    """
-    reply_with_llm(
-        ctx,
-        AnthropicProvider(),
-        model=model,
-        stream=stream,
-        system=system,
-        async_client=async_client,
-        api_key=api_key,
-        base_url=base_url,
-        max_retries=max_retries,
-        max_silence=max_silence,
-        max_ahead=max_ahead,
-        parameters=parameters,
-    )
+- The model is by default that of the environment variable `ANTHROPIC_MODEL`, else `DEFAULT_MODEL`; the SDK finds
+  `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`.
+- All arguments that `llm_agent` does not know are parameters of `messages.create`, by their own names. `max_tokens` is
+  `DEFAULT_MAX_TOKENS` if not given. `temperature`, `top_p` and `top_k`, which the SDK no longer knows, still reach the
+  API.
+- Texts without a visible character are left out, because the API refuses them.
+- The last message of an answer has also `stop_reason`, the finish reason in Anthropic's words.
+"""

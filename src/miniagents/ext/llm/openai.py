@@ -1,34 +1,20 @@
 """`openai_agent`: models of OpenAI, through the official SDK. `pip install "miniagents[openai]"`."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
-from miniagents.agents import InteractionContext, miniagent
+from miniagents.agents import MiniAgent
 from miniagents.ext.llm._body import AnswerParts, parts_of
 from miniagents.ext.llm._client import base_url_of, limited_http_client
 from miniagents.ext.llm._sdk import error_in_answer
-from miniagents.ext.llm._wire import (
-    error_in,
-    field,
-    figures,
-    list_field,
-    real_calls,
-    text_field,
-    text_of,
-    texts,
-    valid_text,
-)
+from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, text_of, texts
 from miniagents.ext.llm.errors import LLMRequestError, MissingKeyError
-from miniagents.ext.llm.llm_common import (
-    DEFAULT_MAX_SILENCE,
-    AnswerEvent,
-    ClientOptions,
-    LLMProvider,
-    Prompt,
-    reply_with_llm,
-)
+from miniagents.ext.llm.llm_common import llm_agent
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
+from miniagents.ext.llm.prompt import Prompt, ToolSchema
+from miniagents.ext.llm.provider import AnswerEvent, ClientOptions, LLMProvider, ThinkingPiece, ToolCallPiece
 from miniagents.messages import Message
 
 DEFAULT_MODEL: Final = "gpt-5.5"
@@ -58,13 +44,17 @@ class OpenAIProvider(LLMProvider):
         """The arguments of `chat.completions.create`."""
         choices = parameters.get("n")
         if isinstance(choices, int) and choices > 1:
-            raise LLMRequestError(
-                f"A reply is one message, so `n` cannot be {choices}: inquire {choices} times instead."
-            )
-        messages = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
-        if prompt.system:
-            messages.insert(0, {"role": "system", "content": prompt.system})
+            raise LLMRequestError(f"An answer is one, so `n` cannot be {choices}: inquire {choices} times instead.")
+        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        self.check_question(prompt.turns)
+        for turn in prompt.turns:
+            messages += _of_model(turn.parts) if turn.role == "assistant" else _of_user(turn.parts)
         request = {**parameters, "messages": messages}
+        if prompt.tools:
+            request["tools"] = [*parameters.get("tools", ()), *map(_tool, prompt.tools)]
+        if prompt.answer is not None:
+            schema = {"name": prompt.answer.name, "schema": prompt.answer.schema, "strict": True}
+            request["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request["stream"]:
             request.setdefault("stream_options", {"include_usage": True})
         return request
@@ -86,7 +76,6 @@ class OpenAIProvider(LLMProvider):
     async def _read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
         """The events of a stream of chunks, or of a whole completion, which is read as a stream of one."""
         response_id = ""
-        tool_calls: dict[int, dict[str, str]] = {}
         async for chunk in answer:
             if (error := error_in(chunk, "choices")) is not None:
                 raise error_in_answer(error, self.name)
@@ -98,14 +87,15 @@ class OpenAIProvider(LLMProvider):
                 if field(choice, "index"):
                     continue  # a choice that nobody asked for
                 delta = field(choice, "delta" if answer.is_stream else "message")
+                if thought := text_field(delta, "reasoning_content") or text_field(delta, "reasoning"):
+                    yield ThinkingPiece(thought)
                 # A refusal comes in the place of the content: it is what the model has to say.
                 if text := text_of(field(delta, "content")) or text_field(delta, "refusal"):
                     yield text
-                _collect_tool_calls(list_field(delta, "tool_calls"), tool_calls)
+                for position, call in enumerate(list_field(delta, "tool_calls")):
+                    yield _call_piece(position, call)
                 answer.finish_reason = text_field(choice, "finish_reason") or answer.finish_reason
         yield texts(finish_reason=answer.finish_reason)
-        if calls := real_calls(tool_calls.values()):
-            yield {"tool_calls": calls}
 
 
 def with_completions_loaded(client: Any) -> Any:
@@ -120,71 +110,68 @@ def _with_common_names(usage: dict[str, Any]) -> dict[str, Any]:
     return {**{name: count for name, count in common.items() if count is not None}, **usage}
 
 
-def _collect_tool_calls(parts: list[Any], calls: dict[int, dict[str, str]]) -> None:
-    """Add to `calls` what has come of them: of a stream the arguments come in pieces, with the index of their call."""
-    for position, part in enumerate(parts):
-        index = field(part, "index")
-        call = calls.setdefault(index if isinstance(index, int) else position, {"id": "", "name": "", "arguments": ""})
-        function = field(part, "function")
-        call["id"] = call["id"] or valid_text(text_field(part, "id"))
-        call["name"] = call["name"] or valid_text(text_field(function, "name"))
-        call["arguments"] += valid_text(text_field(function, "arguments"))
-
-
-@miniagent
-async def openai_agent(
-    ctx: InteractionContext,
-    /,
-    *,
-    model: str | None = None,
-    stream: bool | None = None,
-    system: str | Message | None = None,
-    async_client: Any = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    max_retries: int | None = None,
-    max_silence: float | None = DEFAULT_MAX_SILENCE,
-    max_ahead: float | None = None,
-    **parameters: Any,
-) -> None:
-    """A model of OpenAI, through its chat completions. Replies with one message, which streams.
-
-    - `model`: by default that of the environment variable `OPENAI_MODEL`, else `DEFAULT_MODEL`.
-    - `stream`: whether the tokens come while they are made; by default what `stream_llm_tokens_by_default` of the
-      `MiniAgents` context says.
-    - `system`: the system prompt. Messages with the role `system` are added to it.
-    - `api_key`, `base_url`, `max_retries`: of the client; by default what the SDK finds (`OPENAI_API_KEY`,
-      `OPENAI_BASE_URL`). There is one client for each outermost context and choice of these; it is closed with that
-      context.
-    - `async_client`: a client of your own, which stays open.
-    - `max_silence`: seconds that may pass without any word from the model, from the request (with all its retries) to
-      the first word and between words; an answer that is not streamed is one word. `None` for no limit.
-    - `max_ahead`: how many tokens the answer may be ahead of its foremost reader (see `StreamedPromise`); then nothing
-      more is taken from the connection until that one goes on. By default as the context says.
-    - all others: parameters of `chat.completions.create`, by their own names (`temperature`, `max_completion_tokens`,
-      `tools`, ...).
-
-    `reply_with_llm` tells what is in the reply, and `miniagents.ext.llm.errors` what can be raised where it is read.
-    Leaving the context by an error or a cancellation closes the connection.
-
-    >>> from miniagents import MiniAgents
-    >>> async def main():
-    ...     async with MiniAgents():
-    ...         async for reply in openai_agent.inquire("Hello!", system="Be brief.", temperature=0):
-    ...             async for token in reply:
-    ...                 print(token, end="")
-    """
-    reply_with_llm(
-        ctx,
-        OpenAIProvider(),
-        model=model,
-        stream=stream,
-        system=system,
-        async_client=async_client,
-        api_key=api_key,
-        base_url=base_url,
-        max_retries=max_retries,
-        max_silence=max_silence,
-        max_ahead=max_ahead,
-        parameters=parameters,
+def _call_piece(position: int, call: object) -> ToolCallPiece:
+    """A piece of the call of a tool: in a stream with the index of its call."""
+    index = field(call, "index")
+    function = field(call, "function")
+    return ToolCallPiece(
+        index if isinstance(index, int) else position,
+        text_field(call, "id"),
+        text_field(function, "name"),
+        text_field(function, "arguments"),
     )
+
+
+def _of_user(parts: Iterable[Message]) -> list[dict[str, Any]]:
+    """The messages that a turn of the user is: one for each result of a tool, and one for all else."""
+    messages = []
+    contents: list[str] = []
+    for part in parts:
+        if isinstance(part, ToolResultMessage):
+            messages.append({"role": "tool", "tool_call_id": part.call_id, "content": str(part)})
+        else:
+            contents.append(str(part))
+    if contents:
+        messages.append({"role": "user", "content": _content(contents)})
+    return messages
+
+
+def _of_model(parts: Iterable[Message]) -> list[dict[str, Any]]:
+    """The message that a turn of the model is. Its thoughts are not sent back: the API has no place for them."""
+    message: dict[str, Any] = {"role": "assistant"}
+    said: list[str] = []
+    for part in parts:
+        if isinstance(part, ToolCallMessage):
+            function = {"name": part.tool, "arguments": str(part) or "{}"}
+            message.setdefault("tool_calls", []).append({"id": part.call_id, "type": "function", "function": function})
+        elif not isinstance(part, ThinkingMessage):
+            said.append(str(part))
+    if said:
+        message["content"] = _content(said)
+    return [message] if len(message) > 1 else []
+
+
+def _content(said: list[str]) -> str | list[dict[str, str]]:
+    if len(said) == 1:  # the form that every server knows
+        return said[0]
+    return [{"type": "text", "text": text} for text in said if text] or ""
+
+
+def _tool(tool: ToolSchema) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+openai_agent = MiniAgent(
+    llm_agent.function,
+    alias="OPENAI_AGENT",
+    description="A model of OpenAI, through its chat completions.",
+    provider=OpenAIProvider(),
+)
+"""A model of OpenAI, through its chat completions: `llm_agent` with this provider.
+
+- The model is by default that of the environment variable `OPENAI_MODEL`, else `DEFAULT_MODEL`; the SDK finds
+  `OPENAI_API_KEY` and `OPENAI_BASE_URL`.
+- All arguments that `llm_agent` does not know are parameters of `chat.completions.create`, by their own names
+  (`temperature`, `max_completion_tokens`, ...).
+"""

@@ -3,14 +3,14 @@
 Also the pattern for one more provider: what differs, and an agent.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from miniagents.agents import InteractionContext, miniagent
 from miniagents.ext.llm._client import limited_http_client
 from miniagents.ext.llm.errors import LLMParameterError
-from miniagents.ext.llm.llm_common import DEFAULT_MAX_SILENCE, ClientOptions, reply_with_llm
+from miniagents.ext.llm.llm_common import llm_agent
 from miniagents.ext.llm.openai import OpenAIProvider, with_completions_loaded
-from miniagents.messages import Message
+from miniagents.ext.llm.provider import ClientOptions
 
 
 class OpenAICompatibleProvider(OpenAIProvider):
@@ -32,22 +32,11 @@ class OpenAICompatibleProvider(OpenAIProvider):
         return with_completions_loaded(client)
 
 
+_PROVIDER: Final = OpenAICompatibleProvider()
+
+
 @miniagent
-async def openai_compatible_agent(
-    ctx: InteractionContext,
-    /,
-    *,
-    base_url: str,
-    model: str,
-    stream: bool | None = None,
-    system: str | Message | None = None,
-    async_client: Any = None,
-    api_key: str | None = None,
-    max_retries: int | None = None,
-    max_silence: float | None = DEFAULT_MAX_SILENCE,
-    max_ahead: float | None = None,
-    **parameters: Any,
-) -> None:
+async def openai_compatible_agent(ctx: InteractionContext, /, *, base_url: str, model: str, **parameters: Any) -> None:
     """A model behind a server that speaks OpenAI's protocol: Ollama, vLLM, LM Studio, llama.cpp, many hosted ones.
 
     - `base_url`: where it is, such as `http://localhost:11434/v1` (Ollama), `http://localhost:8000/v1` (vLLM) or
@@ -55,21 +44,9 @@ async def openai_compatible_agent(
     - `model`: one that the server has.
     - `api_key`: if the server wants one; `OPENAI_API_KEY` is not sent to it.
 
-    All other arguments, the reply and the errors are those of `openai_agent`.
+    All other arguments, the reply and the errors are those of `llm_agent`; what that does not know are parameters of
+    the server's API, by their own names.
 
     >>> llama = openai_compatible_agent.fork(base_url="http://localhost:11434/v1", model="llama3.2")
     """
-    reply_with_llm(
-        ctx,
-        OpenAICompatibleProvider(),
-        model=model,
-        stream=stream,
-        system=system,
-        async_client=async_client,
-        api_key=api_key,
-        base_url=base_url,
-        max_retries=max_retries,
-        max_silence=max_silence,
-        max_ahead=max_ahead,
-        parameters=parameters,
-    )
+    await llm_agent.function(ctx, provider=_PROVIDER, base_url=base_url, model=model, **parameters)

@@ -1,0 +1,67 @@
+"""A message of an answer, written piece by piece by whoever reads the answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from miniagents.ext.llm._wire import SurrogateFilter
+from miniagents.messages import Message, MessagePromise
+from miniagents.promising import StreamAppender
+from miniagents.promising.backpressure import Backpressure
+from miniagents.promising.context import current_context
+
+
+class AnswerPart(MessagePromise):
+    """A message whose writer waits for its readers.
+
+    It has no producer of its own: one loop reads the answer and writes all the messages that are in it, also several at
+    a time, because a model may mix the calls of tools.
+    """
+
+    __slots__ = ("_appender", "_filter", "_who")
+
+    def __init__(
+        self, who: str, message_class: type[Message], known: Mapping[str, Any], max_ahead: float | None
+    ) -> None:
+        self._who = who
+        self._filter = SurrogateFilter()
+        self._appender: StreamAppender[str] = StreamAppender().begin()
+        super().__init__(message_class, self._appender, dict(known))
+        context = current_context()
+        if max_ahead is None and context is not None:
+            max_ahead = context.max_ahead_by_default
+        if max_ahead is not None:
+            self._backpressure = Backpressure(max_ahead)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self._appender.is_open
+
+    def tell(self, **fields: Any) -> None:
+        """Set fields of the finished message."""
+        self._final_metadata.update(fields)
+
+    def write(self, text: str) -> None:
+        """Add to the text."""
+        if text := self._filter.feed(text):
+            self._appender.append(text)
+
+    async def wait_for_readers(self) -> None:
+        """Wait while the text is `max_ahead` pieces ahead of its foremost reader."""
+        if self._backpressure is not None and self._context is not None:
+            await self._backpressure.wait_for_readers(len(self._log.items), self._context.held_back)
+
+    def finish(self, fields: Mapping[str, Any]) -> None:
+        """End the message, with these fields."""
+        if text := self._filter.feed("", final=True):
+            self._appender.append(text)
+        self.tell(**fields)
+        self._appender.close()
+
+    def fail(self, error: BaseException) -> None:
+        """End the message with `error`."""
+        self._record_error(error)
+        self._appender.close()
+
+    def _describe(self) -> str:
+        return self._who

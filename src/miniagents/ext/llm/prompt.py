@@ -1,0 +1,160 @@
+"""What a model is asked: a system prompt, and turns that every provider can take as they are."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from miniagents.ext.llm._wire import valid_text
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
+from miniagents.messages import Message
+
+MISSING_RESULT: Final = "There is no result: the work was interrupted before the tool had ended."
+"""What a model is told of a call whose result got lost by a cancellation, a limit or an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side says at a time."""
+
+    role: str
+    """`user` or `assistant`."""
+    parts: tuple[Message, ...]
+    """The messages of this turn. The results of tools come first, in the order of the calls in the turn before."""
+
+    @property
+    def text(self) -> str:
+        """The texts of all parts, with empty lines between them."""
+        return "\n\n".join(text for part in self.parts if (text := str(part)))
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSchema:
+    """What a model is told of a tool."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """The JSON schema of its arguments, an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """What the answer must be."""
+
+    name: str
+    schema: Mapping[str, Any]
+    """The JSON schema of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked."""
+
+    system: str
+    """The system prompt; empty if there is none."""
+    turns: tuple[Turn, ...]
+    """The user's and the model's in turns: no two of one side follow each other."""
+    tools: tuple[ToolSchema, ...] = ()
+    answer: AnswerSchema | None = None
+
+    @classmethod
+    def of(
+        cls,
+        messages: Iterable[Message],
+        system: str | Message | None = None,
+        *,
+        tools: Iterable[ToolSchema] = (),
+        answer: AnswerSchema | None = None,
+    ) -> "Prompt":
+        """The prompt that `messages` make.
+
+        Those with the role `system` or `developer`, wherever they stand, are the system prompt, after `system`, with
+        empty lines between them. Those with the role `assistant`, thoughts and calls of tools are the model's. All
+        others are the user's: a model knows no other roles, such as the alias of an agent.
+
+        Whatever has become of the dialog, providers take it: each call of a tool has its result in the turn after it
+        (`MISSING_RESULT` if it got lost), and there is no result without its call. Only classes make a thought, a call
+        or a result; a role that is written in the fields of a plain message does not.
+        """
+        rules = [] if system is None else [str(system)]
+        dialog = _Dialog()
+        for message in messages:
+            role = message.get("role")
+            if isinstance(message, ToolResultMessage):
+                dialog.add_result(_valid(message))
+            elif isinstance(message, (ToolCallMessage, ThinkingMessage)) or role == "assistant":
+                dialog.add_of_model(_valid(message))
+            elif role in ("system", "developer"):
+                rules.append(str(message))
+            else:
+                dialog.add_of_user(_valid(message))
+        prompt = valid_text("\n\n".join(rule for rule in rules if rule))
+        return cls(prompt, dialog.turns(), tuple(tools), answer)
+
+
+def _valid(message: Message) -> Message:
+    text = str(message)
+    valid = valid_text(text)
+    return message if valid is text else message.model_copy(update={"text": valid})
+
+
+@dataclass(slots=True)
+class _Side:
+    """What one side has said, and what has become of the calls in it."""
+
+    role: str
+    parts: list[Message] = field(default_factory=list)
+    calls: list[ToolCallMessage] = field(default_factory=list)
+    results: dict[int, Message] = field(default_factory=dict)
+    """By the place of the call."""
+
+
+class _Dialog:
+    """Messages on their way to turns."""
+
+    def __init__(self) -> None:
+        self._sides: list[_Side] = []
+        # The calls without a result. Some servers number the calls of each answer from 0, so an id may come again.
+        self._open: dict[str, list[tuple[_Side, int]]] = {}
+
+    def add_of_user(self, message: Message) -> None:
+        self._side("user").parts.append(message)
+
+    def add_of_model(self, message: Message) -> None:
+        side = self._side("assistant")
+        side.parts.append(message)
+        if isinstance(message, ToolCallMessage):
+            self._open.setdefault(message.call_id, []).append((side, len(side.calls)))
+            side.calls.append(message)
+
+    def add_result(self, message: Message) -> None:
+        calls = self._open.get(message["call_id"])
+        if calls:
+            latest = calls[-1][0]
+            side, place = calls.pop(next(index for index, (side, _) in enumerate(calls) if side is latest))
+            side.results[place] = message
+            # What the model says after a result is another turn, also if nobody has said anything between.
+            self._side("user")
+
+    def turns(self) -> tuple[Turn, ...]:
+        turns: list[Turn] = []
+        results: list[Message] = []
+        for side in self._sides:
+            if side.role == "assistant" and results:
+                turns.append(Turn("user", tuple(results)))
+                results = []
+            if parts := (*results, *side.parts):
+                turns.append(Turn(side.role, tuple(parts)))
+            results = [side.results.get(place) or _lost(call) for place, call in enumerate(side.calls)]
+        if results:
+            turns.append(Turn("user", tuple(results)))
+        return tuple(turns)
+
+    def _side(self, role: str) -> _Side:
+        if not self._sides or self._sides[-1].role != role:
+            self._sides.append(_Side(role))
+        return self._sides[-1]
+
+
+def _lost(call: ToolCallMessage) -> Message:
+    return ToolResultMessage(MISSING_RESULT, call_id=call.call_id, tool=call.tool, is_error=True)

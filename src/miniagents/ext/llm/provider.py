@@ -1,0 +1,87 @@
+"""What a provider is to the agents: how it is reached, how it is asked, and how its answers are read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from miniagents.ext.llm._client import ClientOptions
+from miniagents.ext.llm.errors import LLMRequestError
+from miniagents.ext.llm.prompt import Prompt
+
+__all__ = ["AnswerEvent", "ClientOptions", "LLMProvider", "ThinkingPiece", "ToolCallPiece"]
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingPiece:
+    """A piece of what the model thinks."""
+
+    text: str = ""
+    signature: str = ""
+    """A piece of the signature."""
+    redacted: bool = False
+    """Whether the thought is only in the signature."""
+    starts: bool = False
+    """Whether another thought begins with this piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallPiece:
+    """A piece of a call of a tool. Those of several calls may come mixed."""
+
+    index: int | str
+    """Which call of this answer it belongs to."""
+    call_id: str = ""
+    """Given once, with the first piece."""
+    tool: str = ""
+    """The name of the tool; given once, with the first piece."""
+    arguments: str = ""
+    """A piece of the arguments, a JSON text."""
+
+
+AnswerEvent: TypeAlias = str | ThinkingPiece | ToolCallPiece | Mapping[str, Any]
+"""A piece of the text, of a thought or of a call of a tool; or fields for the last message of the answer:
+`finish_reason`, `usage`, `response_id`, ..."""
+
+
+class LLMProvider(ABC):
+    """What differs between providers. Has no state; all of it is called anew for each request."""
+
+    name: ClassVar[str]
+    """As people call it."""
+    package: ClassVar[str]
+    """The module of the SDK."""
+    base_error: ClassVar[str]
+    """The class in that module that all its errors inherit."""
+    extra: ClassVar[str]
+    """Installed by `pip install "miniagents[extra]"`."""
+    model_variable: ClassVar[str | None] = None
+    """The environment variable that names the model when the call does not."""
+    default_model: ClassVar[str | None] = None
+    """The model when nobody names one."""
+
+    def check_question(self, messages: Sequence[object]) -> None:
+        """Raise `LLMRequestError` if there is nothing to be asked."""
+        if not messages:
+            raise LLMRequestError(f"{self.name} must be sent at least one message with a text.")
+
+    @abstractmethod
+    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
+        """An async client. Called in a thread, so it may take its time. Raises `MissingKeyError` without a key."""
+
+    @abstractmethod
+    def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of the API function: the prompt and `parameters` (`model`, `stream` and what the call gave).
+
+        Raises `LLMRequestError` for what cannot be asked of this provider.
+        """
+
+    @abstractmethod
+    async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
+        """Send the request and give the answer, which may still be growing.
+
+        What has to be closed afterwards is left to `opened`. The events end only if the answer is complete: one that
+        broke off raises `LLMTruncatedError`. The client may be a fake or a wrapper of the caller's, so nothing but the
+        plain API function is called.
+        """
