@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from miniagents import MiniAgents
+from miniagents import Message, MiniAgents
 from miniagents.ext.llm._exchange import Exchange
 from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
 from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMParameterError, LLMTimeoutError
@@ -175,9 +175,9 @@ async def test_a_key_that_no_header_can_carry(agent, end: str, source: str, monk
 def test_no_repr_tells_a_key(provider: Any) -> None:
     """The objects that carry a key do not show it."""
     options = ClientOptions(SECRET, f"http://user:{SECRET}@127.0.0.1", 1)
-    headers = {"extra_headers": {"Authorization": SECRET}}
+    headers = {"model": "m", "extra_headers": {"Authorization": SECRET}}
     exchange = Exchange(None, provider(), None, options, None, None, headers)  # type: ignore[arg-type]
-    asked = exchange.ask(Prompt.of(["hi"]))
+    asked = exchange.ask(Prompt.of([Message("hi")]))
     assert SECRET not in repr(options) + repr(exchange) + repr(asked)
     asked.close()
 

@@ -37,6 +37,11 @@ class AnswerPart(MessagePromise):
         """Whether it goes on."""
         return self._appender.is_open
 
+    @property
+    def written(self) -> str:
+        """The text so far, as its readers have it."""
+        return "".join(piece for piece in self._log.items if isinstance(piece, str))
+
     def tell(self, **fields: Any) -> None:
         """Set fields of the finished message."""
         self._final_metadata.update(fields)

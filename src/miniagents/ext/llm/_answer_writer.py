@@ -50,7 +50,6 @@ class AnswerWriter:
         self._calls: dict[int | str, _Call] = {}
         self._signature: list[str] = []
         self._fields: dict[str, Any] = {}
-        self._said: list[str] = []
         self._length = 0
         self._pieces = 0
 
@@ -62,7 +61,7 @@ class AnswerWriter:
     @property
     def text(self) -> str:
         """The text of the answer so far, without thoughts."""
-        return "".join(self._said)
+        return "".join(part.written for part in self._parts if part.message_class is self._answer_class)
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -73,8 +72,6 @@ class AnswerWriter:
         """Add to the reply. Waits for its readers, if they are too far behind."""
         if isinstance(event, str):
             if event:
-                self._check_length(event)
-                self._said.append(event)
                 await self._write(self._answer_class, event)
         elif isinstance(event, ThinkingPiece):
             await self._think(event)
@@ -88,7 +85,7 @@ class AnswerWriter:
 
     def finish(self) -> None:
         """The answer is complete. Raises `LLMEmptyCompletionError` if there is nothing in it for whoever has asked."""
-        if not self._said and not self._calls:
+        if not self._calls and all(part.message_class is ThinkingMessage for part in self._parts):
             reason = self._fields.get("finish_reason")
             self._finish_current()
             raise LLMEmptyCompletionError(f"{self._provider} answered without a text (finish reason: {reason}).")
@@ -113,7 +110,6 @@ class AnswerWriter:
         return tuple([await part for part in self._parts])
 
     async def _think(self, piece: ThinkingPiece) -> None:
-        self._check_length(piece.text)
         if piece.starts:
             self._finish_current()
         part = await self._write(ThinkingMessage, piece.text, redacted=piece.redacted)
@@ -139,6 +135,7 @@ class AnswerWriter:
         if part is None or part.message_class is not message_class:
             self._finish_current()
             part = self._current = self._open(message_class, **known)
+        self._check_length(text)
         part.write(text)
         await part.wait_for_readers()
         return part

@@ -124,7 +124,7 @@ def _call_piece(position: int, call: object) -> ToolCallPiece:
 
 def _of_user(parts: Iterable[Message]) -> list[dict[str, Any]]:
     """The messages that a turn of the user is: one for each result of a tool, and one for all else."""
-    messages = []
+    messages: list[dict[str, Any]] = []
     contents: list[str] = []
     for part in parts:
         if isinstance(part, ToolResultMessage):
