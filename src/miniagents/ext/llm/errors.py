@@ -10,9 +10,12 @@ LLMError                                   the base; `partial_text` is what was 
 ├── LLMEmptyCompletionError (ValueError)   a complete answer with nothing in it
 ├── LLMRequestError (ValueError)           the request cannot be made
 │   └── LLMParameterError (TypeError)      the API function does not take an argument
+├── LLMTurnLimitError (RuntimeError)       the model has called tools in all of its `max_turns`
 ├── MissingKeyError (LookupError)          no API key
 └── MissingExtraError (ImportError)        the provider's package is not installed
 ```
+
+`ToolError` is of another kind: a tool raises it, and the model is told what it says.
 
 They are raised where the answer is read, at their place among its tokens. What the SDK has raised is their `__cause__`,
 unless it repeats a key or is not safe for a terminal; in their own texts keys are replaced by `<secret>`.
@@ -88,6 +91,17 @@ class LLMRequestError(LLMError, ValueError):
 
 class LLMParameterError(LLMRequestError, TypeError):
     """An argument that the function of the API does not take, or not with that value."""
+
+
+class LLMTurnLimitError(LLMError, RuntimeError):
+    """The model has called tools in each of its `max_turns` answers, also in the last one."""
+
+
+class ToolError(MiniAgentsError, RuntimeError):
+    """A tool has no result. Raise it in a tool: the model is told the message, as it is, and may do better.
+
+    Of any other exception it is told the class too.
+    """
 
 
 class MissingKeyError(LLMError, LookupError):
