@@ -109,10 +109,12 @@ def _check_kind(tool: str, parameter: inspect.Parameter) -> None:
 
 
 def _field(parameter: inspect.Parameter) -> FieldInfo:
+    name = parameter.name
     if isinstance(parameter.default, FieldInfo):
-        return FieldInfo.merge_field_infos(parameter.default, alias=parameter.name)
+        aliases = {"alias": name, "validation_alias": name, "serialization_alias": name}
+        return FieldInfo.merge_field_infos(parameter.default, **aliases)
     default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-    return typing.cast("FieldInfo", Field(default, alias=parameter.name))
+    return typing.cast("FieldInfo", Field(default, alias=name))
 
 
 class _Schema(GenerateJsonSchema):

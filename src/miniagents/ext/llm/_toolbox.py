@@ -1,5 +1,6 @@
 """The tools of one call of an LLM agent."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,7 @@ class Toolbox:
                 box._check_new(name)
                 box.foreign[name] = one
                 continue
-            for found in await one.tools() if isinstance(one, ToolSource) else [_as_tool(one)]:
+            for found in await one.tools() if isinstance(one, ToolSource) else [await _as_tool(one)]:
                 box._check_new(found.name)
                 box.tools[found.name] = found
         return box
@@ -57,8 +58,11 @@ class Toolbox:
             )
 
 
-def _as_tool(one: Any) -> Tool:
-    return one if isinstance(one, Tool) else tool(one)
+async def _as_tool(one: Any) -> Tool:
+    if isinstance(one, Tool):
+        return one
+    await asyncio.sleep(0)  # to make a schema takes a millisecond or two, and there may be many
+    return tool(one)
 
 
 def _name_of(foreign: Mapping[str, Any]) -> str:

@@ -239,8 +239,11 @@ def tool(
       told with the parameters: from a section `Args:`, a list `- name: what it is`, or a `Field(description=...)`.
     - `needs_approval`: whether somebody is asked before each call.
 
-    Functions that are not async run in a thread. Raises `LLMParameterError` for what no model can call: arguments whose
-    types JSON does not know, or that have no names, and a function without a name.
+    Functions that are not async run in a thread. A function that stands in `tools=[...]` as it is becomes a tool at
+    each call, which takes a millisecond or two; a decorated one is one already.
+
+    Raises `LLMParameterError` for what no model can call: arguments whose types JSON does not know, or that have no
+    names, and a function without a name.
 
     >>> @tool
     ... def add(a: int, b: int = 1) -> int:
