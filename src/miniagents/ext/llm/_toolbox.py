@@ -62,7 +62,8 @@ async def _as_tool(one: Any) -> Tool:
     if isinstance(one, Tool):
         return one
     await asyncio.sleep(0)  # to make a schema takes a millisecond or two, and there may be many
-    return tool(one)
+    made: Tool = tool(one)
+    return made
 
 
 def _name_of(foreign: Mapping[str, Any]) -> str:

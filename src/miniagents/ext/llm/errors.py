@@ -15,7 +15,8 @@ LLMError                                   the base; `partial_text` is what was 
 └── MissingExtraError (ImportError)        the provider's package is not installed
 ```
 
-`ToolError` is of another kind: a tool raises it, and the model is told what it says.
+`ToolError` and `ToolSourceError` are of another kind: a tool raises the first, and the model is told what it says; the
+second is raised if it cannot be told what tools there are.
 
 They are raised where the answer is read, at their place among its tokens. What the SDK has raised is their `__cause__`,
 unless it repeats a key or is not safe for a terminal; in their own texts keys are replaced by `<secret>`.
@@ -102,6 +103,13 @@ class ToolError(MiniAgentsError, RuntimeError):
 
     Of any other exception it is told the class too.
     """
+
+
+class ToolSourceError(MiniAgentsError, ConnectionError):
+    """What tools there are cannot be known, because their server cannot be asked. Nothing was sent to the model."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(terminal_text(message))
 
 
 class MissingKeyError(LLMError, LookupError):
