@@ -18,7 +18,7 @@ from miniagents.ext.llm.errors import LLMParameterError, MissingExtraError, Tool
 from miniagents.ext.llm.mcp import mcp_tools
 from miniagents.ext.llm.messages import ToolResultMessage
 from miniagents.ext.llm.tools import Tool, tool
-from miniagents.testing import ToolUse
+from miniagents.testing import LLMServer, ToolUse
 from support import mcp_server
 from support.scripted_model import ScriptedModel
 
@@ -48,7 +48,7 @@ def connections() -> list[str]:
 
 
 async def there_is(path: Path) -> None:
-    while not path.exists():  # noqa: ASYNC110 (another process makes it)
+    while not path.exists():  # noqa: ASYNC110, ASYNC240 (another process makes it)
         await asyncio.sleep(0.01)
 
 
@@ -150,6 +150,16 @@ async def test_a_server_that_cannot_be_reached_is_an_error(server: Any, named: s
     assert "SECRET123" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert (model.prompts, connections()) == ([], [])
+
+
+async def test_a_server_that_refuses_repeats_no_secret() -> None:
+    """Where the HTTP client names the whole address, the password and the key in it are left out."""
+    async with LLMServer() as refusing, MiniAgents():
+        url = refusing.url.replace("http://", "http://user:SECRET%2F123@") + "/mcp?key=SECRET%2F123"
+        with pytest.raises(ToolSourceError) as caught:
+            await ScriptedModel("never said").agent.inquire("?", tools=[mcp_tools(url, timeout=20)])
+    assert "SECRET" not in str(caught.value)
+    assert "cannot be had" in str(caught.value)
 
 
 async def test_a_server_that_says_nothing_is_given_up() -> None:

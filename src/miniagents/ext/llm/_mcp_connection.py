@@ -3,12 +3,16 @@
 import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from miniagents.ext._threads import in_daemon_thread
 from miniagents.ext.llm._client import load
 from miniagents.ext.llm._sdk import without_secrets
+from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm.errors import ToolError, ToolSourceError
+from miniagents.promising import MiniAgentsError
+
+E = TypeVar("E", bound=MiniAgentsError)
 
 _CONNECTION_CLOSED: Final = -32000
 _MOST_PAGES: Final = 100
@@ -50,7 +54,7 @@ class MCPConnection:
         except Exception as error:
             self._forget_lost(keeper, error)
             # Not tried again: nobody knows how far the tool has come.
-            raise ToolError(f"The server of the tool has failed: {_text_of(error)}") from None
+            raise self._without_secrets(ToolError(f"The server of the tool has failed: {_text_of(error)}")) from None
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
@@ -95,7 +99,14 @@ class MCPConnection:
             keeper.stop()
 
     def _error(self, error: BaseException) -> ToolSourceError:
-        return ToolSourceError(f"The tools of {shown(self._server)} cannot be had: {_text_of(error)}")
+        return self._without_secrets(
+            ToolSourceError(f"The tools of {shown(self._server)} cannot be had: {_text_of(error)}")
+        )
+
+    def _without_secrets(self, error: E) -> E:
+        # HTTP clients repeat the whole address.
+        Secrets({}, self._server if isinstance(self._server, str) else None).keep_out_of(error)
+        return error
 
 
 class _Keeper:
