@@ -18,7 +18,9 @@ from miniagents import (
     split_messages,
 )
 from miniagents.ext.llm.llm_common import UserMessage
+from miniagents.ext.llm.mcp import MCPTools, mcp_tools
 from miniagents.ext.llm.openai import openai_agent
+from miniagents.ext.llm.tools import AgentTool, FunctionTool, Tool, tool
 from miniagents.promising import Promise, PromisingContext, StreamAppender
 
 
@@ -105,6 +107,33 @@ async def opens_a_context() -> None:
 
 
 assert_type(plain, MiniAgent[[]])
+
+
+@tool
+def add(a: int, b: int = 1) -> float:
+    return a + b
+
+
+@tool(name="other", needs_approval=True)
+async def waits(a: int) -> str:
+    return str(a)
+
+
+async def tools(some: Tool) -> None:
+    assert_type(add(1, b=2), float)
+    assert_type(await waits(1), str)
+    assert_type(tool(waits, name="renamed"), Tool)
+    assert_type(tool(some, needs_approval=True), Tool)
+    assert_type(tool(plain), AgentTool)
+    assert_type(tool(streamed).name, str)
+    assert_type(mcp_tools("http://localhost/mcp"), MCPTools)
+    given = [add, streamed, plain, some, mcp_tools(["python", "server.py"]), {"type": "function"}, len]
+    openai_agent.inquire("hi", tools=given, approver=plain, max_turns=None)
+    async with mcp_tools("http://localhost/mcp") as from_server:
+        openai_agent.fork(tools=[from_server])
+
+
+takes_a_number: FunctionTool[[int], float] = tool(abs)
 
 
 @miniagent  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
