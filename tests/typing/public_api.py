@@ -20,7 +20,7 @@ from miniagents import (
 from miniagents.ext.llm.llm_common import UserMessage
 from miniagents.ext.llm.mcp import MCPTools, mcp_tools
 from miniagents.ext.llm.openai import openai_agent
-from miniagents.ext.llm.tools import AgentTool, FunctionTool, Tool, tool
+from miniagents.ext.llm.tools import AgentTool, Tool, tool
 from miniagents.promising import Promise, PromisingContext, StreamAppender
 
 
@@ -122,6 +122,7 @@ async def waits(a: int) -> str:
 async def tools(some: Tool) -> None:
     assert_type(add(1, b=2), float)
     assert_type(await waits(1), str)
+    assert_type(tool(add.function)(1), float)
     assert_type(tool(waits, name="renamed"), Tool)
     assert_type(tool(some, needs_approval=True), Tool)
     assert_type(tool(plain), AgentTool)
@@ -131,9 +132,6 @@ async def tools(some: Tool) -> None:
     openai_agent.inquire("hi", tools=given, approver=plain, max_turns=None)
     async with mcp_tools("http://localhost/mcp") as from_server:
         openai_agent.fork(tools=[from_server])
-
-
-takes_a_number: FunctionTool[[int], float] = tool(abs)
 
 
 @miniagent  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
