@@ -53,7 +53,7 @@ class OpenAIProvider(LLMProvider):
         if prompt.tools:
             request["tools"] = [*parameters.get("tools", ()), *map(_tool, prompt.tools)]
         if prompt.answer is not None:
-            schema = {"name": prompt.answer.name, "schema": prompt.answer.schema, "strict": True}
+            schema = {"name": prompt.answer.name, "schema": prompt.answer.schema, "strict": prompt.answer.strict}
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request["stream"]:
             request.setdefault("stream_options", {"include_usage": True})
