@@ -9,7 +9,7 @@ import codecs
 import inspect
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -121,7 +121,7 @@ async def never_silent(
     *,
     first_token_timeout: float | None = None,
     is_token: Callable[[T], bool] | None = None,
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     """`events`, and an `LLMTimeoutError` if a token takes longer to come than it may (`None`: any time).
 
     To the first token that is `first_token_timeout`, if it is given, and from one token to the next `seconds`.

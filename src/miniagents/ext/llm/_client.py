@@ -5,7 +5,7 @@ import concurrent.futures
 import importlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -40,9 +40,13 @@ class ClientOptions:
             _check_url(self.base_url)
 
     def given(self) -> dict[str, Any]:
-        """The options that are not left to the SDK, as keyword arguments."""
-        options = {"api_key": self.api_key, "base_url": self.base_url, "max_retries": self.max_retries}
-        return {name: value for name, value in options.items() if value is not None}
+        """The options of a client that are not left to the SDK, as keyword arguments. It is not to retry by itself."""
+        options = {"api_key": self.api_key, "base_url": self.base_url}
+        return {"max_retries": 0, **{name: value for name, value in options.items() if value is not None}}
+
+    def of_client(self) -> "ClientOptions":
+        """Those options in which clients differ."""
+        return replace(self, max_retries=None)
 
 
 def base_url_of(client: object) -> str:

@@ -1,13 +1,13 @@
 """`llm_agent`: what all LLM agents are, whatever their provider."""
 
-import math
 import os
 from typing import Any, Final
 
 from miniagents.agents import InteractionContext, miniagent
 from miniagents.ext.llm._client import ClientOptions
-from miniagents.ext.llm._exchange import Exchange
+from miniagents.ext.llm._exchange import Exchange, Patience
 from miniagents.ext.llm.errors import LLMParameterError
+from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.messages import (
     AssistantMessage,
     SystemMessage,
@@ -57,7 +57,9 @@ async def llm_agent(
     base_url: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
+    first_token_timeout: float | None = None,
     max_ahead: float | None = None,
+    limits: Limits | None = None,
     **parameters: Any,
 ) -> None:
     """A model of a provider. Replies with its answer, message by message, each of which streams.
@@ -73,11 +75,18 @@ async def llm_agent(
     - `stream`: whether the tokens come while they are made; by default what `stream_llm_tokens_by_default` of the
       `MiniAgents` context says.
     - `system`: the system prompt. Messages with the role `system` are added to it.
-    - `api_key`, `base_url`, `max_retries`: of the client; by default what the SDK finds in the environment. There is
-      one client for each outermost context and choice of these; it is closed with that context.
+    - `api_key`, `base_url`: of the client; by default what the SDK finds in the environment. There is one client for
+      each outermost context and choice of these; it is closed with that context.
     - `async_client`: a client of your own, which stays open.
-    - `max_silence`: seconds that may pass without any word from the model, from the request (with all its retries) to
-      the first word and between words; an answer that is not streamed is one word. `None` for no limit.
+    - `max_retries`: how often a request is sent again that got no answer (2 by default), after a pause that grows, or
+      that the provider has asked for. An answer that has begun is never asked for again. A client of your own retries
+      by itself.
+    - `max_silence`: seconds that may pass without any word from the model, from the request to the first word and
+      between words; an answer that is not streamed is one word. `None` for no limit. `first_token_timeout`: the same
+      for the first word alone. The time that a request waits for its turn does not count. `timeout`, as of every agent,
+      limits the whole.
+    - `limits`: how much may be asked of this provider, at this address, with this key, at once and within a minute, by
+      the whole process (see `Limits`). Without it what others have set holds, at first 64 requests at once.
     - `max_ahead`: how many tokens a message may be ahead of its foremost reader (see `StreamedPromise`); then nothing
       more is taken from the connection until that one goes on. By default as the context says.
     - all others: parameters of the API, by their own names (`temperature`, ...).
@@ -99,8 +108,9 @@ async def llm_agent(
         raise LLMParameterError("`provider` is missing: use `openai_agent` or the like, or name an `LLMProvider`.")
     if system is not None and not isinstance(system, (str, Message)):
         raise TypeError(f"`system` is a text or a message, not {type(system).__name__}.")
-    if max_silence is not None:
-        _check_silence(max_silence)
+    patience = Patience(max_silence, first_token_timeout)
+    if limits is not None and not isinstance(limits, Limits):
+        raise LLMParameterError(f"`limits` are `Limits(...)`, not {limits!r}.")
     if model is None and provider.model_variable is not None:
         model = os.environ.get(provider.model_variable) or provider.default_model
     if stream is None:
@@ -112,15 +122,9 @@ async def llm_agent(
         provider,
         async_client,
         ClientOptions(api_key or None, base_url or None, max_retries),
-        max_silence,
+        patience,
         max_ahead,
+        limits,
         {"model": model, "stream": stream, **request_timeout, **parameters},
     )
     await exchange.ask(Prompt.of(await ctx.message_promises, system))
-
-
-def _check_silence(seconds: object) -> None:
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < math.inf:
-        raise LLMParameterError(
-            f"`max_silence` is a positive number of seconds, or None for no limit, not {seconds!r}."
-        )

@@ -75,7 +75,7 @@ def parsed(text: str, response_type: Any) -> Any:
     adapter: TypeAdapter[Any] = TypeAdapter(response_type)
     try:
         return adapter.validate_json(text)
-    except ValidationError as error:
+    except ValidationError:
         inner = _unwrapped(text)
         if inner is not None:
             try:
@@ -104,8 +104,8 @@ def answer_schema(response_type: Any) -> AnswerSchema:
         schema = TypeAdapter(response_type).json_schema()
     except (PydanticUserError, TypeError, ValueError) as error:
         raise LLMParameterError(
-            f"`response_type` must be a type that has a JSON schema, such as a pydantic model, unlike {response_type!r}:"
-            f" {error}"
+            "`response_type` must be a type that has a JSON schema, such as a pydantic model, unlike "
+            f"{response_type!r}: {error}"
         ) from error
     definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
     if schema.get("type") != "object" or "properties" not in schema:
