@@ -99,19 +99,31 @@ async def parts_of(
     # Only exactly its own: a subclass or a wrapper may have its reasons to see the chunks.
     if type(answer) not in classes_named(package, "AsyncStream"):
         return AnswerParts(aiter(answer), opened, provider=provider)
-    response = answer.response
-    content_type = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+    if content_type_of(answer.response) == _BEDROCK:
+        return AnswerParts(aiter(answer), opened, provider=provider)
+    return await parts_of_response(answer.response, opened, provider=provider)
+
+
+async def parts_of_response(response: Any, opened: AsyncExitStack, *, provider: str) -> AnswerParts:
+    """The parts of a response of the HTTP client, which has a good status; streamed or whole, as its type says.
+
+    Raises `LLMProtocolError` for what is no answer at all.
+    """
+    content_type = content_type_of(response)
     if content_type in ("text/event-stream", ""):
         return AnswerParts(_parsed(_limits.body_of_stream(response, provider), provider), opened, provider=provider)
     if content_type == "application/json" or content_type.endswith("+json"):
         whole = _object(await _limits.body_of_whole(response, provider), provider)
         return AnswerParts(_once(whole), opened, provider=provider, is_stream=False)
-    if content_type == _BEDROCK:
-        return AnswerParts(aiter(answer), opened, provider=provider)
     raise LLMProtocolError(
         f"{provider} sent {content_type} instead of an answer, from {without_secrets(response.url)}. "
         "Is `base_url` right?"
     )
+
+
+def content_type_of(response: Any) -> str:
+    """The type of a response, without its parameters."""
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 async def never_silent(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from miniagents.ext._terminal import on_one_line
 from miniagents.ext.llm._retry_after import retry_after_of
@@ -20,6 +20,9 @@ from miniagents.ext.llm.errors import (
     LLMStatusError,
     LLMTimeoutError,
 )
+
+# Proxies answer with whole web pages, whose beginning tells enough.
+_SHOWN_OF_A_PAGE: Final = 500
 
 
 def without_secrets(url: object) -> str:
@@ -130,6 +133,24 @@ def error_in_answer(body: object, provider: str, request_id: str = "") -> LLMSta
     """The error that a provider sends in the midst of an answer; `body` is the object that describes it, or a text."""
     message = text_field(body, "message") or text_field(body, "detail") or str(body)
     return _status_error(provider, message, error_type=_type_of(body), request_id=request_id or None)
+
+
+def error_of_status(body: bytes, response: Any, provider: str) -> LLMStatusError:
+    """The error for a response of the HTTP client with a status that is not good, and this body."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    error = as_dict(said).get("error", said)
+    message = error if isinstance(error, str) else text_field(error, "message") or text_field(error, "detail")
+    return _status_error(
+        provider,
+        message or body[:_SHOWN_OF_A_PAGE].decode(errors="replace") or response.reason_phrase,
+        status=response.status_code,
+        error_type=_type_of(error),
+        request_id=response.headers.get("x-request-id"),
+        retry_after=retry_after_of(response.headers),
+    )
 
 
 def _of_api_error(error: Exception, provider: str) -> LLMStatusError:

@@ -36,9 +36,9 @@ class OpenAIProvider(LLMProvider):
         # The SDK itself would refuse as well, but also be content with an admin key, which no model accepts.
         if not (options.api_key or os.environ.get("OPENAI_API_KEY")):
             raise MissingKeyError(self.name, "OPENAI_API_KEY")
-        return with_completions_loaded(
-            sdk.AsyncOpenAI(http_client=limited_http_client(sdk, self.extra), **options.given())
-        )
+        client = sdk.AsyncOpenAI(http_client=limited_http_client(sdk, self.extra), **options.given())
+        _ = client.chat.completions  # loaded when it is first touched, which takes its time
+        return client
 
     def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `chat.completions.create`."""
@@ -96,12 +96,6 @@ class OpenAIProvider(LLMProvider):
                     yield _call_piece(position, call)
                 answer.finish_reason = text_field(choice, "finish_reason") or answer.finish_reason
         yield texts(finish_reason=answer.finish_reason)
-
-
-def with_completions_loaded(client: Any) -> Any:
-    """`client`, after the SDK has loaded what is behind `chat.completions`, which it does only when that is touched."""
-    _ = client.chat.completions
-    return client
 
 
 def _with_common_names(usage: dict[str, Any]) -> dict[str, Any]:
