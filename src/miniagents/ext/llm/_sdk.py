@@ -1,7 +1,6 @@
 """The errors of every SDK, and of the HTTP client below it, as errors of ours."""
 
 import json
-import math
 import re
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from miniagents.ext._terminal import on_one_line
+from miniagents.ext.llm._retry_after import retry_after_of
 from miniagents.ext.llm._wire import as_dict, field, text_field
 from miniagents.ext.llm.errors import (
     LLMConnectionError,
@@ -141,7 +141,7 @@ def _of_api_error(error: Exception, provider: str) -> LLMStatusError:
         status=getattr(error, "status_code", 200),
         error_type=_type_of(inner),
         request_id=text_field(error, "request_id") or None,
-        retry_after=_retry_after(field(error, "response")),
+        retry_after=retry_after_of(field(field(error, "response"), "headers") or {}),
     )
 
 
@@ -155,12 +155,3 @@ def _status_error(
 
 def _type_of(body: object) -> str | None:
     return text_field(body, "type") or text_field(body, "code") or None
-
-
-def _retry_after(response: object) -> float | None:
-    headers = field(response, "headers") or {}
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:  # missing, or a date, which servers of models do not send
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
