@@ -9,7 +9,7 @@ import codecs
 import inspect
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -114,14 +114,30 @@ async def parts_of(
     )
 
 
-async def never_silent(seconds: float | None, events: AsyncIterator[T], provider: str) -> AsyncIterator[T]:
-    """`events`, and an `LLMTimeoutError` if one takes longer than `seconds` (`None`: any time) to come.
+async def never_silent(
+    seconds: float | None,
+    events: AsyncIterator[T],
+    provider: str,
+    *,
+    first_token_timeout: float | None = None,
+    is_token: Callable[[T], bool] | None = None,
+) -> AsyncIterator[T]:
+    """`events`, and an `LLMTimeoutError` if a token takes longer to come than it may (`None`: any time).
+
+    To the first token that is `first_token_timeout`, or `seconds` if that is less; then, to each next one, `seconds`.
+    Tokens are the events for which `is_token` is true, by default all: what is none (a ping, the start of an answer)
+    is passed on and gives nobody more time. Nor does the time count in which the reader does not ask for the next one.
 
     The read timeout of the SDKs does not serve: it starts anew with each attempt, and with each byte, also with those
     of comments that keep a dead stream open.
     """
+    clock = asyncio.get_running_loop().time
+    is_first = first_token_timeout is not None and (seconds is None or first_token_timeout < seconds)
+    name, allowed = ("first_token_timeout", first_token_timeout) if is_first else ("max_silence", seconds)
+    left = allowed
     while True:
-        limit = asyncio.timeout(seconds)
+        asked_at = clock()
+        limit = asyncio.timeout(left)
         try:
             async with limit:
                 event = await anext(events)
@@ -130,7 +146,12 @@ async def never_silent(seconds: float | None, events: AsyncIterator[T], provider
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise LLMTimeoutError(f"{provider} was silent for longer than `max_silence` ({seconds:g} s).") from error
+            raise LLMTimeoutError(f"{provider} was silent for longer than `{name}` ({allowed:g} s).") from error
+        if is_token is None or is_token(event):
+            name, allowed = "max_silence", seconds
+            left = seconds
+        elif left is not None:
+            left -= clock() - asked_at
         yield event
 
 
