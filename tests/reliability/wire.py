@@ -22,6 +22,7 @@ from miniagents.ext.llm.openai_compatible import OpenAICompatibleProvider, opena
 from miniagents.testing import run_virtual
 from reliability.wire_bodies import ENDINGS, Ending, Outcome, Scenario, Stream
 from reliability.wire_scenarios import scenarios
+from support.llm import client_with_transport
 
 # What a broken connection may look like; which of these it is, the number of the byte decides.
 _BREAKS = (
@@ -95,10 +96,10 @@ _AGENTS: dict[str, Any] = {
 def _client(adapter: str, transport: _Transport) -> Any:
     """What the adapter makes of the real SDK, but for the connections."""
     if adapter == "anthropic":
-        http = functools.partial(anthropic.DefaultAsyncHttpxClient, transport=transport)
+        http = client_with_transport(anthropic.DefaultAsyncHttpxClient, transport)
         sdk = SimpleNamespace(AsyncAnthropic=anthropic.AsyncAnthropic, DefaultAsyncHttpxClient=http)
         return AnthropicProvider().make_client(sdk, _OPTIONS)
-    http = functools.partial(openai.DefaultAsyncHttpxClient, transport=transport)
+    http = client_with_transport(openai.DefaultAsyncHttpxClient, transport)
     sdk = SimpleNamespace(AsyncOpenAI=openai.AsyncOpenAI, DefaultAsyncHttpxClient=http)
     provider = OpenAIProvider() if adapter == "openai" else OpenAICompatibleProvider()
     return provider.make_client(sdk, _OPTIONS)

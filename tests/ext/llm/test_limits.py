@@ -4,7 +4,6 @@ import json
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +18,7 @@ from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMProtocolError
 from miniagents.ext.llm.messages import AssistantMessage
 from miniagents.ext.llm.openai import openai_agent
+from support.llm import client_with_transport
 
 EVENTS, JSON = "text/event-stream", "application/json"
 
@@ -77,7 +77,7 @@ class Model:
         """The message that is made of what a server sends, or the error."""
         headers = {"content-type": content_type, **{name.replace("_", "-"): value for name, value in headers.items()}}
         transport = httpx2.MockTransport(lambda _: httpx2.Response(status, headers=headers, stream=body))
-        http = partial(self.sdk.DefaultAsyncHttpxClient, transport=transport)
+        http = client_with_transport(self.sdk.DefaultAsyncHttpxClient, transport)
         options: dict[str, Any] = {"api_key": "key", "base_url": "http://host.test", "max_retries": 0}
         if self.is_ours:
             self.monkeypatch.setattr(self.sdk, "DefaultAsyncHttpxClient", http)

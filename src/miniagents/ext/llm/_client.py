@@ -122,9 +122,10 @@ async def shared_client(key: object, make: Callable[[], Any]) -> Any:
 
 
 def limited_http_client(sdk: Any, extra: str) -> Any:
-    """The HTTP client that the SDK would make itself, with a limit to what it reads."""
+    """The HTTP client that the SDK would make itself, with a limit to what it reads, and for many streams at once."""
     http = load("miniagents.ext.llm._http", extra)
-    return sdk.DefaultAsyncHttpxClient(event_hooks={"response": [http.limit_body]})
+    pool = load("miniagents.ext.llm._pool", extra)
+    return sdk.DefaultAsyncHttpxClient(event_hooks={"response": [http.limit_body]}, **pool.spread_transport())
 
 
 def load(package: str, extra: str) -> Any:
