@@ -253,7 +253,7 @@ class Limiter:
         if now >= self._paused_until:
             logger.info("%s asks to wait for %.3g s; until then no request to it begins.", self.name, seconds)
         self._paused_until = until
-        self._spread_until = until + _SPREAD
+        self._spread_until = until + 2 * _SPREAD
         self._keep(self)
         for slot in reversed(list(self._called)):
             if slot.take_ticket():
