@@ -124,7 +124,7 @@ async def never_silent(
 ) -> AsyncIterator[T]:
     """`events`, and an `LLMTimeoutError` if a token takes longer to come than it may (`None`: any time).
 
-    To the first token that is `first_token_timeout`, or `seconds` if that is less; then, to each next one, `seconds`.
+    To the first token that is `first_token_timeout`, if it is given, and from one token to the next `seconds`.
     Tokens are the events for which `is_token` is true, by default all: what is none (a ping, the start of an answer)
     is passed on and gives nobody more time. Nor does the time count in which the reader does not ask for the next one.
 
@@ -132,9 +132,9 @@ async def never_silent(
     of comments that keep a dead stream open.
     """
     clock = asyncio.get_running_loop().time
-    is_first = first_token_timeout is not None and (seconds is None or first_token_timeout < seconds)
-    name, allowed = ("first_token_timeout", first_token_timeout) if is_first else ("max_silence", seconds)
-    left = allowed
+    name, left, allowed = "max_silence", seconds, seconds
+    if first_token_timeout is not None:
+        name, left, allowed = "first_token_timeout", first_token_timeout, first_token_timeout
     while True:
         asked_at = clock()
         limit = asyncio.timeout(left)
@@ -148,8 +148,7 @@ async def never_silent(
                 raise
             raise LLMTimeoutError(f"{provider} was silent for longer than `{name}` ({allowed:g} s).") from error
         if is_token is None or is_token(event):
-            name, allowed = "max_silence", seconds
-            left = seconds
+            name, left, allowed = "max_silence", seconds, seconds
         elif left is not None:
             left -= clock() - asked_at
         yield event
