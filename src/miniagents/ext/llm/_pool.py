@@ -12,7 +12,7 @@ import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 import httpx2
@@ -131,7 +131,8 @@ def spread_transport() -> dict[str, Any]:
     """
     if set(urllib.request.getproxies()) & {"http", "https", "all"}:
         return {}
-    context = cache(httpx2.create_ssl_context)  # one for all: it takes longer to make than all the rest
+    # Here, in the thread that makes the client, and one for all: it takes tens of milliseconds.
+    context = httpx2.create_ssl_context()
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS // _PARTS)
     options = [
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -143,6 +144,6 @@ def spread_transport() -> dict[str, Any]:
     ]
     return {
         "transport": SpreadTransport(
-            lambda: httpx2.AsyncHTTPTransport(verify=context(), limits=limits, socket_options=options)
+            lambda: httpx2.AsyncHTTPTransport(verify=context, limits=limits, socket_options=options)
         )
     }
