@@ -195,8 +195,12 @@ def test_what_was_really_used_counts() -> None:
             slot.used(70)
             slot.used(80)
             slot.used(80)
-        async with limiter.slot(estimated_tokens=60):  # 40 of them count until 120, and 40 until 140
+        async with limiter.slot(estimated_tokens=60) as slot:  # 40 of the 80 count until 120, and 40 until 140
             assert clock() == 120
+            slot.used(0)
+        async with limiter.slot(estimated_tokens=70):
+            assert clock() == 140
+            slot.used(0)
 
     run_virtual(main)
 
@@ -219,6 +223,12 @@ def test_who_waits_begins_as_soon_as_there_is_room() -> None:
         assert limiter._alarms == {}
 
     run_virtual(main)
+
+
+def test_a_request_without_an_estimate_waits_too() -> None:
+    """A minute whose tokens are used up is closed to all."""
+    log = run_virtual(run_jobs([Job(0, 1, 100), Job(1, 1, 0)], Limits(tokens_per_minute=100)))
+    assert log.began == {0: 0, 1: 60}
 
 
 def test_one_that_is_larger_than_the_limit_waits_until_it_is_alone() -> None:
@@ -509,8 +519,8 @@ def test_who_waits_long_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
         await slots[0].__aexit__(None, None, None)
         await waiting
         assert "waited" not in caplog.text
-        for _ in range(3):
-            limiter.pause(7)
+        for seconds in (7, 9, 8, 12):
+            limiter.pause(seconds)
         await run_job(1, Job(0, 0), limiter, Log())
 
     run_virtual(main)
