@@ -18,7 +18,7 @@ import openai
 
 from miniagents import Message, MiniAgent, MiniAgents
 from miniagents.ext.chat_history_md import ChatHistoryMD
-from miniagents.ext.llm import _client, _sdk
+from miniagents.ext.llm import _client, _pool, _sdk
 from miniagents.ext.llm._client import ClientOptions
 from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm.anthropic import anthropic_agent
@@ -221,7 +221,7 @@ def _served(respond: Callable[[httpx2.Request], httpx2.Response], source: Source
     with all_of(
         [
             patch.dict(os.environ, {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere", **source.environment}),
-            *(patch.object(module, "DefaultAsyncHttpxClient", http) for module in (openai, anthropic)),
+            patch.object(_pool, "spread_transport", lambda: {"transport": httpx2.MockTransport(respond)}),
         ]
     ):
         yield source.agent.fork(**arguments)

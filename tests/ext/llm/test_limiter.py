@@ -195,10 +195,40 @@ def test_what_was_really_used_counts() -> None:
             slot.used(70)
             slot.used(80)
             slot.used(80)
-        async with limiter.slot(estimated_tokens=60):  # 40 of them count until 120, and 40 until 140
+        async with limiter.slot(estimated_tokens=60) as slot:  # 40 of the 80 count until 120, and 40 until 140
             assert clock() == 120
+            slot.used(0)
+        async with limiter.slot(estimated_tokens=70):
+            assert clock() == 140
+            slot.used(0)
 
     run_virtual(main)
+
+
+def test_who_waits_begins_as_soon_as_there_is_room() -> None:
+    """Who waits for tokens is called when an estimate turns out too high, and when the one before it gives up."""
+
+    async def main() -> None:
+        limiter, log = ask(Limits(tokens_per_minute=100)), Log()
+        jobs = [Job(1, 0, 50), Job(2, 0, 90), Job(3, 0, 10)]
+        async with limiter.slot(estimated_tokens=90) as slot:
+            tasks = [asyncio.create_task(run_job(number, job, limiter, log)) for number, job in enumerate(jobs)]
+            await asyncio.sleep(10)
+            slot.used(40)
+            await asyncio.sleep(10)
+            assert log.began == {0: 10}
+            tasks[1].cancel()
+            await asyncio.wait(tasks)
+        assert log.began == {0: 10, 2: 20}
+        assert limiter._alarms == {}
+
+    run_virtual(main)
+
+
+def test_a_request_without_an_estimate_waits_too() -> None:
+    """A minute whose tokens are used up is closed to all."""
+    log = run_virtual(run_jobs([Job(0, 1, 100), Job(1, 1, 0)], Limits(tokens_per_minute=100)))
+    assert log.began == {0: 0, 1: 60}
 
 
 def test_one_that_is_larger_than_the_limit_waits_until_it_is_alone() -> None:
@@ -374,7 +404,7 @@ def test_threads_with_loops_of_their_own_share_a_limiter() -> None:
 def run_until_it_waits(limiter: Limiter) -> tuple[asyncio.AbstractEventLoop, Coroutine[Any, Any, Any]]:
     """A loop that is closed while somebody in it waits, with what that one runs."""
     loop = asyncio.new_event_loop()
-    request = run_job(0, Job(0, 0), limiter, Log())
+    request = run_job(0, Job(0, 0, 90), limiter, Log())
     task = loop.create_task(request)
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -384,8 +414,12 @@ def run_until_it_waits(limiter: Limiter) -> tuple[asyncio.AbstractEventLoop, Cor
     return loop, request
 
 
-@pytest.mark.parametrize("limits", [Limits(concurrency=1), Limits(requests_per_minute=1)], ids=["slot", "minute"])
-def test_a_waiter_whose_loop_was_closed_holds_up_nobody(limits: Limits) -> None:
+@pytest.mark.parametrize(
+    ("limits", "begins"),
+    [(Limits(concurrency=1), 5), (Limits(requests_per_minute=1), 60), (Limits(tokens_per_minute=100), 1)],
+    ids=["slot", "minute", "tokens"],
+)
+def test_a_waiter_whose_loop_was_closed_holds_up_nobody(limits: Limits, begins: float) -> None:
     """Who waits in a loop that runs no more is passed over, also if it was first, and may be thrown away later."""
     clock: list[Callable[[], float]] = [lambda: 0.0]
     limiter = Limiter("a model", lambda: clock[0](), lambda _: None, _limiter.random.Random(0))
@@ -396,7 +430,7 @@ def test_a_waiter_whose_loop_was_closed_holds_up_nobody(limits: Limits) -> None:
         clock[0] = asyncio.get_running_loop().time
         await run_job(2, Job(1, 1), limiter, log)
 
-    first = limiter.slot()
+    first = limiter.slot(estimated_tokens=20)
     run_virtual(first.__aenter__())
     _, request = run_until_it_waits(limiter)
 
@@ -407,7 +441,7 @@ def test_a_waiter_whose_loop_was_closed_holds_up_nobody(limits: Limits) -> None:
         await task
 
     run_virtual(program)
-    assert log.began[2] == (60 if limits.requests_per_minute else 5)
+    assert log.began[2] == begins
     request.close()
     assert "0 open, 0 waiting" in repr(limiter)
 
@@ -436,6 +470,29 @@ async def forever() -> None:
     await asyncio.get_running_loop().create_future()
 
 
+def test_an_order_that_comes_at_the_last_moment_is_carried_out() -> None:
+    """What another thread wants just when one has done its work, and is still thought to be at it, is not forgotten."""
+
+    class Lock:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.acquire = self.lock.acquire
+
+        def release(self) -> None:
+            if not done:
+                limiter.do(partial(done.append, "late"))
+            self.lock.release()
+
+    async def main() -> None:
+        limiter.do(lambda: None)
+
+    done: list[str] = []
+    limiter = Limiter("a model", lambda: 0.0, lambda _: None, _limiter.random.Random(0))
+    limiter._at_work = Lock()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    run_virtual(main)
+    assert done == ["late"]
+
+
 def test_a_slot_serves_once() -> None:
     """A slot that was used is refused, with what to do."""
 
@@ -462,8 +519,8 @@ def test_who_waits_long_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
         await slots[0].__aexit__(None, None, None)
         await waiting
         assert "waited" not in caplog.text
-        for _ in range(3):
-            limiter.pause(7)
+        for seconds in (7, 9, 8, 12):
+            limiter.pause(seconds)
         await run_job(1, Job(0, 0), limiter, Log())
 
     run_virtual(main)

@@ -11,7 +11,7 @@ import pytest
 
 from miniagents.ext.llm._client import limited_http_client
 from miniagents.ext.llm._pool import SpreadTransport, spread_transport
-from miniagents.testing import LLMServer, run_virtual
+from miniagents.testing import LLMServer, VirtualTimeLoop, explore, run_virtual
 
 URL = "http://host.test/"
 
@@ -179,6 +179,54 @@ def test_connections_are_made_a_few_at_a_time() -> None:
     run_virtual(main)
 
 
+@pytest.mark.parametrize(("busy_turns", "starts_at"), [(0, 0), (3, 3), (1000, 20)])
+def test_the_time_to_connect_begins_when_the_loop_is_free(busy_turns: int, starts_at: float) -> None:
+    """While the event loop is busy with others nobody begins to connect, unless it is always busy."""
+
+    class Busy(VirtualTimeLoop):
+        def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+            nonlocal busy_turns
+            if is_connecting and busy_turns:
+                busy_turns -= 1
+                self._now += 1  # each turn takes a second
+            return super().call_soon(*args, **kwargs)
+
+    is_connecting = False
+
+    async def main() -> None:
+        nonlocal is_connecting
+        request = httpx2.Request("GET", URL)
+        is_connecting = True
+        await SpreadTransport(Clock).handle_async_request(request)
+
+    class Clock(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            await request.extensions["trace"]("connection.connect_tcp.started", {})
+            assert asyncio.get_running_loop().time() == starts_at
+            return httpx2.Response(200, stream=Body())
+
+    with asyncio.Runner(loop_factory=Busy) as runner:
+        runner.run(main())
+
+
+def test_who_is_cancelled_on_its_way_to_connect_lets_in_the_next() -> None:
+    """Whenever requests are cancelled, the places of those that were connecting are free again."""
+
+    async def main() -> None:
+        server = Connecting()
+        transport = SpreadTransport(lambda: server)
+        tasks = [asyncio.create_task(transport.handle_async_request(httpx2.Request("GET", URL))) for _ in range(100)]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await asyncio.gather(*(transport.handle_async_request(httpx2.Request("GET", URL)) for _ in range(64)))
+        assert server.most == 64
+
+    explore(main, range(30))
+
+
 def test_a_caller_may_trace_its_requests() -> None:
     """The trace function that a request has of its own is called as it would be without the pool."""
     seen: list[str] = []
@@ -269,7 +317,7 @@ async def test_very_many_streams_can_be_open_at_once() -> None:
     AllAtOnce.everybody = []
     server = await asyncio.get_running_loop().create_server(AllAtOnce, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with httpx2.AsyncClient(timeout=httpx2.Timeout(None, connect=5), **spread_transport()) as client:
+    async with httpx2.AsyncClient(timeout=None, **spread_transport()) as client:
         responses = await asyncio.gather(*(client.get(url) for _ in range(MANY)))
     assert {response.text for response in responses} == {"hi"}
     server.close()

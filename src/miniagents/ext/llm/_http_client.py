@@ -6,9 +6,8 @@ from typing import Any, Final
 
 import httpx2
 
-from miniagents.ext.llm import _limits
+from miniagents.ext.llm import _limits, _pool
 from miniagents.ext.llm._http import limit_body
-from miniagents.ext.llm._pool import spread_transport
 from miniagents.ext.llm._sdk import error_of_status
 from miniagents.ext.llm.errors import LLMParameterError
 
@@ -30,7 +29,7 @@ class HTTPClient:
             timeout=_TIMEOUT,
             follow_redirects=True,
             event_hooks={"response": [limit_body]},
-            **spread_transport(),
+            **_pool.spread_transport(),
         )
 
     async def post(self, path: str, request: dict[str, Any], opened: AsyncExitStack, provider: str) -> httpx2.Response:

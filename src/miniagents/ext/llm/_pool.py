@@ -12,7 +12,7 @@ import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 import httpx2
@@ -23,6 +23,9 @@ _PARTS: Final = 16
 _IDLE_CONNECTIONS: Final = 100
 # Below the length of the shortest queues of servers.
 _CONNECTING_AT_ONCE: Final = 64
+# A turn of the event loop that takes longer than these seconds is one of a crowd; after so many turns it is the rule.
+_LONG_TURN: Final = 0.1
+_MOST_TURNS: Final = 20
 
 # So that a connection that has died without a word is noticed within minutes, also while nothing is expected from it.
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
@@ -66,13 +69,18 @@ class SpreadTransport(httpx2.AsyncBaseTransport):
                 closing.push_async_callback(part.transport.aclose)
 
     async def _trace(self, inner: Any, event: str, info: dict[str, Any]) -> None:
-        # The HTTP client waits for this, and its time to connect begins behind it.
+        # The HTTP client waits for this, and the time that it has to connect begins behind it.
         if event in _CONNECTED:
             self._gate.release()
         if inner is not None:
             await inner(event, info)
         if event in _CONNECTING:
             await self._gate.acquire()
+            try:
+                await _calm()
+            except BaseException:
+                self._gate.release()
+                raise
 
     def _least_busy(self) -> "_Part":
         # The first of them: one request after the other finds the connection of the one before.
@@ -81,6 +89,16 @@ class SpreadTransport(httpx2.AsyncBaseTransport):
             part = _Part(self._make())
             self._parts.append(part)
         return part
+
+
+async def _calm() -> None:
+    """Wait for a short turn of the event loop: while a thousand requests are made, nobody sees who has connected."""
+    clock = asyncio.get_running_loop().time
+    for _ in range(_MOST_TURNS):
+        before = clock()
+        await asyncio.sleep(0)
+        if clock() - before < _LONG_TURN:
+            return
 
 
 class _Part:
@@ -113,7 +131,8 @@ def spread_transport() -> dict[str, Any]:
     """
     if set(urllib.request.getproxies()) & {"http", "https", "all"}:
         return {}
-    context = cache(httpx2.create_ssl_context)  # one for all: it takes longer to make than all the rest
+    # Here, in the thread that makes the client, and one for all: it takes tens of milliseconds.
+    context = httpx2.create_ssl_context()
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS // _PARTS)
     options = [
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -125,6 +144,6 @@ def spread_transport() -> dict[str, Any]:
     ]
     return {
         "transport": SpreadTransport(
-            lambda: httpx2.AsyncHTTPTransport(verify=context(), limits=limits, socket_options=options)
+            lambda: httpx2.AsyncHTTPTransport(verify=context, limits=limits, socket_options=options)
         )
     }

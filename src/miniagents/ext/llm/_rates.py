@@ -65,9 +65,9 @@ class RateWindow:
         if limits.requests_per_minute is not None:
             requests_over = self._requests + 1 - limits.requests_per_minute
         if limits.tokens_per_minute is not None:
-            # At least one, or a full minute would be open to whoever has no estimate.
-            wanted = max(tokens, 1)
-            tokens_over = self._tokens + wanted - max(limits.tokens_per_minute, wanted)
+            # At least one, or a full minute would be open to whoever has no estimate. One that is larger than the limit
+            # is within it when nothing else is left.
+            tokens_over = self._tokens + max(tokens, 1) - limits.tokens_per_minute
         at = now
         for charge in self._charges:
             if requests_over <= 0 and tokens_over <= 0:

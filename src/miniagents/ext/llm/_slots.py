@@ -270,13 +270,14 @@ class Limiter:
         while self._waiting:
             slot = next(iter(self._waiting))
             assert slot.loop is not None
-            at = -math.inf if slot.loop.is_closed() else self._open_at(slot, now)
+            # One whose loop is closed is called at once, in vain, or it would hold up the others until its time comes.
+            at = now if slot.loop.is_closed() else self._open_at(slot, now)
             if at > now:
                 if at < math.inf:
                     self._set_alarms(now, at)
                 return
             del self._waiting[slot]
-            if slot.loop.is_closed() or not self._call(slot, now):
+            if not self._call(slot, now):
                 self._no_longer_waits(slot)
 
     def _open_at(self, slot: Slot, now: float) -> float:
