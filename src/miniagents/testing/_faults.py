@@ -22,6 +22,7 @@ FaultKind = Literal[
     "finish_content_filter",
     "crlf_and_comments",
     "split_bytes",
+    "interleaved_tool_calls",
 ]
 """The names of the faults; `Fault` tells what each one does."""
 
@@ -49,11 +50,13 @@ class Fault:
     | `finish_length`, `finish_content_filter` | a complete answer that gives this as the reason why it ended |
     | `crlf_and_comments` | nothing is wrong: CRLF line ends, and comments between the events |
     | `split_bytes` | nothing is wrong: every byte of the body comes by itself |
+    | `interleaved_tool_calls` | nothing is wrong: pieces of calls that follow each other come in turns (OpenAI only) |
 
     Args:
         kind: One of the names above.
-        at_token: After how many tokens it happens (or after all, if there are fewer), for the kinds from `cut`
-            to `malformed_json` and `null_content`. A body that is not streamed breaks in its middle instead.
+        at_token: After how many pieces of text, thinking and arguments it happens (or after all, if there are fewer),
+            for the kinds from `cut` to `malformed_json` and `null_content`. What stands between the pieces, such as the
+            name of the tool, has been sent by then. A body that is not streamed breaks in its middle instead.
         times: To how many requests it happens, the first ones; to all of them if not given.
         status: For `status`, from 400 to 599.
         retry_after: For `status`, seconds.

@@ -35,13 +35,29 @@ from miniagents.testing._answer import Answer, send_json
 from miniagents.testing._connection import ClientConnection
 from miniagents.testing._faults import Fault, FaultKind
 from miniagents.testing._http import BadRequestError, HTTPRequest, HTTPResponse
-from miniagents.testing._llm_request import LLMRequest
-from miniagents.testing._wire import Exchange, Wire, split_into_tokens
+from miniagents.testing._llm_request import LLMRequest, ToolResult
+from miniagents.testing._parts import Part, RedactedThinking, ReplyPart, Thinking, ToolUse, parts_of
+from miniagents.testing._wire import Exchange, Memory, RefusedError, Wire
 
-__all__ = ["Fault", "FaultChoice", "FaultKind", "LLMRequest", "LLMServer", "Reply"]
+__all__ = [
+    "Fault",
+    "FaultChoice",
+    "FaultKind",
+    "LLMRequest",
+    "LLMServer",
+    "RedactedThinking",
+    "Reply",
+    "ReplyPart",
+    "Thinking",
+    "ToolResult",
+    "ToolUse",
+]
 
-Reply = str | Sequence[str] | Callable[[LLMRequest], str | Sequence[str] | Awaitable[str | Sequence[str]]]
-"""What to answer: a text, its tokens, or a function (async or not) that makes one of these from the request."""
+ReplyContent = ReplyPart | Sequence[ReplyPart]
+"""A text, the tokens of one, thinking, a call of a tool, or a sequence of these."""
+
+Reply = ReplyContent | Callable[[LLMRequest], ReplyContent | Awaitable[ReplyContent]]
+"""What to answer: this, or a function (async or not) that makes it from the request."""
 
 FaultChoice = FaultKind | Fault | None
 """What goes wrong with an answer: the name of a fault, a `Fault` with its details, or nothing."""
@@ -100,6 +116,7 @@ class LLMServer:
         self._early_releases = 0
         self._changed = asyncio.Event()
         self._errors: list[Exception] = []
+        self._memory = Memory()
 
     async def __aenter__(self) -> "LLMServer":
         def accept() -> ClientConnection:
@@ -223,24 +240,26 @@ class LLMServer:
         writer: asyncio.StreamWriter,
         headers: dict[str, str],
     ) -> bool:
-        wire = make_wire(Exchange(request.number, request.body))
-        problem = wire.problem()
-        if problem is not None:
-            await send_json(HTTPResponse(writer), 400, wire.error_body(400, problem), headers)
+        wire = make_wire(Exchange(request.number, request.body, memory=self._memory))
+        try:
+            wire.check()
+        except RefusedError as refusal:
+            await send_json(HTTPResponse(writer), 400, wire.refusal_body(refusal), headers)
             return True
         try:
             fault = self._next_fault(request)
-            tokens = () if fault is not None and fault.kind in _FAULTS_WITHOUT_TEXT else await self._tokens_for(request)
+            parts = () if fault is not None and fault.kind in _FAULTS_WITHOUT_TEXT else await self._parts_for(request)
         except Exception as error:  # from a test's own function; raised again when the server ends
             self._errors.append(error)
             message = f"The function that decides on this answer failed: {error!r}"
             await send_json(HTTPResponse(writer), 500, wire.error_body(500, message), headers)
             return True
         kind = fault.kind if fault is not None else None
-        wire = make_wire(Exchange(request.number, request.body, tokens, kind))
+        self._memory.thinking.update((part.signature, part.text) for part in parts if part.signature)
+        wire = make_wire(Exchange(request.number, request.body, parts, kind, self._memory))
         response = HTTPResponse(writer, every_byte=kind == "split_bytes")
-        answer = Answer(response, wire, tokens, fault, before_token=lambda: self._before_token(request))
-        return await answer.send(stream=request.is_streaming, headers=headers)
+        answer = Answer(response, wire, fault, before_token=lambda: self._before_token(request))
+        return await answer.send(headers)
 
     def _next_fault(self, request: LLMRequest) -> Fault | None:
         fault = _as_fault(self._fault(request)) if callable(self._fault) else self._fault
@@ -249,11 +268,11 @@ class LLMServer:
         self._faults_so_far += 1
         return fault
 
-    async def _tokens_for(self, request: LLMRequest) -> Sequence[str]:
+    async def _parts_for(self, request: LLMRequest) -> Sequence[Part]:
         reply = self._reply(request) if callable(self._reply) else self._reply
         if isinstance(reply, Awaitable):
             reply = await reply
-        return split_into_tokens(reply) if isinstance(reply, str) else tuple(reply)
+        return parts_of(reply)
 
     async def _before_token(self, request: LLMRequest) -> None:
         if self._paced:
