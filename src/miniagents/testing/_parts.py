@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Fragments = str | Sequence[str]
@@ -52,7 +52,7 @@ class ToolUse:
     """
 
     name: str
-    arguments: Mapping[str, Any] | Fragments = ()
+    arguments: Mapping[str, Any] | Fragments = field(default_factory=dict[str, Any])
     id: str | None = None
 
 
@@ -117,7 +117,7 @@ def _part_of(item: object) -> Part:
             return Part("redacted", signature=item.data)
         case ToolUse():
             arguments = item.arguments
-            if isinstance(arguments, Mapping) or arguments == ():
+            if isinstance(arguments, Mapping):
                 arguments = json.dumps(dict(arguments), ensure_ascii=False)
             return Part("tool", _pieces(arguments, _split_json), name=item.name, id=item.id)
     raise TypeError(f"A reply is made of texts, `Thinking`, `RedactedThinking` and `ToolUse`, not of {item!r}.")

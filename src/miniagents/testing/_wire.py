@@ -112,6 +112,10 @@ class Wire(ABC):
     def check(self) -> None:
         """Raises `RefusedError` if the provider would refuse the request."""
 
+    def prepare(self) -> None:
+        """Calls what the test has given to make the answer; raises what that raises."""
+        return
+
     @abstractmethod
     def whole(self) -> JSON:
         """The body of an answer that is not streamed."""
