@@ -173,6 +173,16 @@ class LLMServer:
         return f"http://127.0.0.1:{self._port}"
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables with which the official SDKs find this server instead of their providers."""
+        return {
+            "OPENAI_API_KEY": "offline",
+            "OPENAI_BASE_URL": f"{self.url}/v1",
+            "ANTHROPIC_API_KEY": "offline",
+            "ANTHROPIC_BASE_URL": self.url,
+        }
+
+    @property
     def open_connections(self) -> int:
         """How many connections clients hold open, idle ones included."""
         return len(self._connections)
