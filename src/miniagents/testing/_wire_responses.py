@@ -95,8 +95,7 @@ class ResponsesWire(StreamedWire):
         part = self._exchange.parts[position]
         place = self._place(position)
         if part.kind == "tool":
-            kind = "response.function_call_arguments.done"
-            yield self._event(kind, **place, name=part.name, arguments=part.text)
+            yield self._event("response.function_call_arguments.done", **place, arguments=part.text)
         elif part.kind == "thinking":
             summary = {"type": "summary_text", "text": part.text}
             yield self._event("response.reasoning_summary_text.done", **place, summary_index=0, text=part.text)
@@ -176,7 +175,6 @@ class ResponsesWire(StreamedWire):
             "parallel_tool_calls": body.get("parallel_tool_calls", True),
             "previous_response_id": body.get("previous_response_id"),
             "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
-            "store": body.get("store", True),
             "temperature": body.get("temperature", 1.0),
             "text": body.get("text") or {"format": {"type": "text"}},
             "tool_choice": body.get("tool_choice", "auto"),
