@@ -208,6 +208,7 @@ def user(*parts: Any) -> dict[str, Any]:
     [
         ({"input": None}, "Missing required parameter: 'input'"),
         ({"input": [CALL]}, "No tool output found for function call c"),
+        ({"input": [{"type": "tool_use"}]}, "Invalid value: 'tool_use'. Supported values are: 'message'"),
         ({"input": [7]}, r"'input\[0\]': expected an object"),
         ({"input": [{"role": "tool", "content": "x"}]}, "Supported values are: 'assistant', 'system'"),
         ({"input": [{"role": "user"}]}, r"'input\[0\].content'"),
