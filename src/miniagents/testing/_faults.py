@@ -45,7 +45,7 @@ class Fault:
     | `malformed_json` | one event that is broken JSON, then the rest; if not streamed: broken JSON |
     | `missing_role` | a message without `role` |
     | `null_content` | one delta with nothing in it (chat: `null`, else empty); not streamed: `null` (OpenAI only) |
-    | `empty_choices_first` | first a chunk without choices (Anthropic: a ping, responses: `queued`); whole: no choices |
+    | `empty_choices_first` | a chunk without choices first (Anthropic: a ping, responses: `queued`); whole: no choice |
     | `no_content` | a complete answer with nothing in it |
     | `finish_length`, `finish_content_filter` | a complete answer that gives this as the reason why it ended |
     | `crlf_and_comments` | nothing is wrong: CRLF line ends, and comments between the events |
