@@ -17,12 +17,7 @@ DEADLINE_SECONDS = 15.0
 
 def environment_for(server: LLMServer) -> dict[str, str]:
     """The variables with which the official SDKs talk to `server` instead of to their providers."""
-    return {
-        "OPENAI_API_KEY": "offline",
-        "OPENAI_BASE_URL": f"{server.url}/v1",
-        "ANTHROPIC_API_KEY": "offline",
-        "ANTHROPIC_BASE_URL": server.url,
-    }
+    return server.environment
 
 
 @asynccontextmanager

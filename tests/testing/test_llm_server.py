@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniagents.testing import Fault, LLMRequest, LLMServer
-from miniagents.testing._wire import split_into_tokens
+from miniagents.testing._parts import split_into_tokens
 
 Hear = Callable[..., Awaitable[object]]
 

@@ -233,6 +233,8 @@ async def test_a_server_can_say_nothing_at_all(hear: Hear, provider: str, stream
         ("crlf_and_comments", "anthropic", {}),
         ("split_bytes", "openai", {}),
         ("split_bytes", "anthropic", {}),
+        ("interleaved_tool_calls", "openai", {}),
+        ("interleaved_tool_calls", "anthropic", {}),
     ],
 )
 async def test_an_odd_stream_differs_in_one_thing(
@@ -266,6 +268,8 @@ async def test_an_odd_stream_differs_in_one_thing(
         ("crlf_and_comments", "anthropic", {}),
         ("split_bytes", "openai", {}),
         ("split_bytes", "anthropic", {}),
+        ("interleaved_tool_calls", "openai", {}),
+        ("interleaved_tool_calls", "anthropic", {}),
     ],
 )
 async def test_an_odd_whole_answer_differs_in_one_thing(

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from miniagents.ext.models import ScriptExhaustedError, echo_agent, eliza_agent, scripted_agent
     from miniagents.testing.contract import ContractBrokenError, check_promise, check_sequence, check_stream
-    from miniagents.testing.llm_server import Fault, FaultKind, LLMRequest, LLMServer
+    from miniagents.testing.llm_server import (
+        Fault,
+        FaultKind,
+        LLMRequest,
+        LLMServer,
+        RedactedThinking,
+        Thinking,
+        ToolResult,
+        ToolUse,
+    )
     from miniagents.testing.virtual_time import (
         NothingCanMoveError,
         NotSimulatedError,
@@ -36,10 +45,14 @@ __all__ = [
     "LLMServer",
     "NotSimulatedError",
     "NothingCanMoveError",
+    "RedactedThinking",
     "ScriptExhaustedError",
     "SimulationStuckError",
     "StepHook",
     "StepLimitError",
+    "Thinking",
+    "ToolResult",
+    "ToolUse",
     "VirtualTimeLoop",
     "VirtualTimeoutError",
     "WaitingTask",
@@ -58,7 +71,10 @@ _MODULE_OF = {
     **dict.fromkeys(
         ["ContractBrokenError", "check_promise", "check_sequence", "check_stream"], "miniagents.testing.contract"
     ),
-    **dict.fromkeys(["Fault", "FaultKind", "LLMRequest", "LLMServer"], "miniagents.testing.llm_server"),
+    **dict.fromkeys(
+        ["Fault", "FaultKind", "LLMRequest", "LLMServer", "RedactedThinking", "Thinking", "ToolResult", "ToolUse"],
+        "miniagents.testing.llm_server",
+    ),
     **dict.fromkeys(["ScriptExhaustedError", "echo_agent", "eliza_agent", "scripted_agent"], "miniagents.ext.models"),
 }
 

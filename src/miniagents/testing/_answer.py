@@ -1,12 +1,12 @@
 """Sends one answer of `LLMServer`: the parts that a wire format makes, at the pace and with the fault of the test."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from miniagents.testing._faults import Fault
 from miniagents.testing._http import HTTPResponse
-from miniagents.testing._wire import Event, Wire, dump
+from miniagents.testing._wire import Event, StreamedWire, Wire, dump
 
 JSON_HEADERS = {"content-type": "application/json"}
 _SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -19,7 +19,6 @@ class Answer:
     Args:
         response: Where it goes.
         wire: Makes its parts.
-        tokens: What it says.
         fault: What goes wrong, if anything.
         before_token: Awaited before each token is sent.
     """
@@ -28,19 +27,17 @@ class Answer:
         self,
         response: HTTPResponse,
         wire: Wire,
-        tokens: Sequence[str],
         fault: Fault | None,
         *,
         before_token: Callable[[], Awaitable[object]],
     ) -> None:
         self._response = response
         self._wire = wire
-        self._tokens = tokens
         self._fault = fault
         self._kind = fault.kind if fault is not None else None
         self._before_token = before_token
 
-    async def send(self, *, stream: bool, headers: dict[str, str]) -> bool:
+    async def send(self, headers: dict[str, str]) -> bool:
         """Sends the answer; returns whether the connection is still good for another one."""
         match self._kind:
             case "close_before_headers":
@@ -51,7 +48,9 @@ class Answer:
             case "status":
                 await self._send_status(headers)
                 return True
-        return await (self._send_stream(headers) if stream else self._send_whole(headers))
+        if isinstance(self._wire, StreamedWire) and self._wire.is_streamed:
+            return await self._send_stream(self._wire, headers)
+        return await self._send_whole(headers)
 
     async def _send_status(self, headers: dict[str, str]) -> None:
         assert self._fault is not None
@@ -60,24 +59,27 @@ class Answer:
         status = self._fault.status
         await send_json(self._response, status, self._wire.error_body(status, f"Planned error {status}"), headers)
 
-    async def _send_stream(self, headers: dict[str, str]) -> bool:
+    async def _send_stream(self, wire: StreamedWire, headers: dict[str, str]) -> bool:
         await self._response.begin(200, {**_SSE_HEADERS, **headers})
-        for event in self._wire.opening():
+        for event in wire.opening():
             await self._send_event(event)
-        at_token = min(self._fault.at_token if self._fault is not None else 0, len(self._tokens))
-        for token in self._tokens[:at_token]:
-            await self._send_token(token)
-        connection_is_good = await self._strike()
-        if connection_is_good is not None:
-            return connection_is_good
-        for token in self._tokens[at_token:]:
-            await self._send_token(token)
-        for event in self._wire.closing():
+        tokens_to_come = min(self._fault.at_token, wire.tokens) if self._fault is not None else -1
+        for step in wire.body():
+            if step is None:
+                connection_is_good = await self._strike(wire) if tokens_to_come == 0 else None
+                if connection_is_good is not None:
+                    return connection_is_good
+                continue
+            if step.is_token:
+                await self._before_token()
+                tokens_to_come -= 1
+            await self._send_event(step)
+        for event in wire.closing():
             await self._send_event(event)
         await self._response.end_chunks()
         return True
 
-    async def _strike(self) -> bool | None:
+    async def _strike(self, wire: StreamedWire) -> bool | None:
         """Lets the fault happen in a stream: None if the stream goes on, else whether the connection is still good."""
         match self._kind:
             case "cut":
@@ -97,18 +99,19 @@ class Answer:
                 await self._response.end_chunks()
                 return True
             case "error_event":
-                await self._send_event(self._wire.error_event())
+                for event in wire.error_events():
+                    await self._send_event(event)
                 await self._response.end_chunks()
                 return True
             case "malformed_json":
-                broken = self._wire.token("broken")
+                broken = wire.token("broken")
                 await self._send_event(Event(broken.data[: len(broken.data) // 2], broken.name))
             case "null_content":
-                await self._send_event(self._wire.empty_token())
+                await self._send_event(wire.empty_token())
         return None
 
     async def _send_whole(self, headers: dict[str, str]) -> bool:
-        for _ in self._tokens:
+        for _ in range(self._wire.tokens):
             await self._before_token()
         body = dump(self._wire.error_body(500, "Planned error") if self._kind == "error_event" else self._wire.whole())
         data = body.encode()
@@ -129,10 +132,6 @@ class Answer:
         await self._response.begin(200, {**JSON_HEADERS, **headers}, length=len(data))
         await self._response.send_plain(data)
         return True
-
-    async def _send_token(self, token: str) -> None:
-        await self._before_token()
-        await self._send_event(self._wire.token(token))
 
     async def _send_event(self, event: Event) -> None:
         await self._response.send_chunk(event.encode(crlf_and_comments=self._kind == "crlf_and_comments"))

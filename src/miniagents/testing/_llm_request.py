@@ -1,12 +1,26 @@
 """A request to `LLMServer`, as a test sees it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from miniagents.ext.llm._wire import text_of
-from miniagents.testing._wire import messages_of
+from miniagents.testing._wire import messages_of, objects_in, text_of
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool has given, as it came back to the server."""
+
+    id: str
+    """The id of the call."""
+
+    name: str
+    """The tool that was called; empty if the call is not in the request."""
+
+    text: str
+    is_error: bool = False
+    """Whether it says that the tool failed, which only Anthropic's format tells."""
 
 
 @dataclass(eq=False)
@@ -37,7 +51,7 @@ class LLMRequest:
 
     @property
     def messages(self) -> Sequence[Mapping[str, Any]]:
-        """The messages as they were sent."""
+        """The messages as they were sent, or the items of the `input`, which is one message if it is a text."""
         return messages_of(self.body)
 
     @property
@@ -51,6 +65,29 @@ class LLMRequest:
         texts = [text_of(message.get("content")) for message in self.messages if message.get("role") == "user"]
         return texts[-1] if texts else ""
 
+    @property
+    def tools(self) -> Sequence[str]:
+        """The names of the tools that the model may call."""
+        tools = objects_in(self.body.get("tools"))
+        names = [(tool.get("function") or tool).get("name", tool.get("type")) for tool in tools]
+        return [name for name in names if isinstance(name, str)]
+
+    @property
+    def tool_results(self) -> Sequence[ToolResult]:
+        """The results that have come since the model's last turn, in their order; those of older turns are left out."""
+        names: dict[object, str] = {}
+        results: list[ToolResult] = []
+        for message in self.messages:
+            calls = _calls_in(message)
+            if calls or message.get("role") == "assistant":
+                names.update(calls)
+                results = []
+            results += [
+                ToolResult(call_id, names.get(call_id, ""), text_of(content), bool(is_error))
+                for call_id, content, is_error in _results_in(message)
+            ]
+        return results
+
     def release_token(self, count: int = 1) -> None:
         """Lets a server that is `paced` send `count` more tokens of this answer."""
         for _ in range(count):
@@ -59,3 +96,22 @@ class LLMRequest:
     async def wait_for_release(self) -> None:
         """Waits until a token is released that was not waited for yet."""
         await self._permits.acquire()
+
+
+def _calls_in(message: Mapping[str, Any]) -> dict[object, str]:
+    calls = {call.get("id"): call.get("function") or {} for call in objects_in(message.get("tool_calls"))}
+    blocks = [block for block in objects_in(message.get("content")) if block.get("type") == "tool_use"]
+    calls.update((block.get("id"), block) for block in blocks)
+    if message.get("type") == "function_call":
+        calls[message.get("call_id")] = message
+    return {call_id: str(call.get("name", "")) for call_id, call in calls.items()}
+
+
+def _results_in(message: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    if message.get("role") == "tool":
+        yield str(message.get("tool_call_id")), message.get("content"), False
+    elif message.get("type") == "function_call_output":
+        yield str(message.get("call_id")), message.get("output"), False
+    for block in objects_in(message.get("content")):
+        if block.get("type") == "tool_result":
+            yield str(block.get("tool_use_id")), block.get("content"), block.get("is_error")

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from miniagents.testing._wire import JSON, Event, Wire, dump
+from miniagents.testing._checks_anthropic import check_messages
+from miniagents.testing._wire import JSON, Event, StreamedWire, dump
 
 _CREATED_AT = "2023-11-14T22:13:20Z"  # some moment; answers to equal requests are equal
 _STOP_REASONS = {"finish_length": "max_tokens", "finish_content_filter": "refusal"}
@@ -18,50 +19,35 @@ _ERROR_TYPES = {
 }
 
 
-class AnthropicWire(Wire):
+class AnthropicWire(StreamedWire):
     """Makes the parts of an answer to `POST /v1/messages`."""
 
-    def problem(self) -> str | None:
-        """Why Anthropic would refuse the request."""
-        for name, kind in (("model", str), ("max_tokens", int), ("messages", list)):
-            if not isinstance(self._exchange.body.get(name), kind):
-                return f"{name}: Field required"
-        return None
+    def check(self) -> None:
+        """Whether Anthropic would refuse the request."""
+        check_messages(self._exchange.body, self._exchange.memory)
 
     def opening(self) -> Iterator[Event]:
-        """The start of the message and of its one block of text, and a ping."""
+        """The start of the message."""
         if self._exchange.fault == "empty_choices_first":
             yield _event("ping")
         message = {**self._message([]), "stop_reason": None, "usage": self._usage(1)}
         yield _event("message_start", message=message)
-        if self._has_text:
-            yield _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-        yield _event("ping")
-
-    def token(self, text: str) -> Event:
-        """A piece of the text."""
-        return _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
-
-    def empty_token(self) -> Event:
-        """A piece without text."""
-        return self.token("")
+        if not self._exchange.parts:
+            yield _event("ping")
 
     def closing(self) -> Iterator[Event]:
-        """The end of the block and of the message, with the reason and the usage."""
-        if self._has_text:
-            yield _event("content_block_stop", index=0)
+        """The end of the message, with the reason and the usage."""
         delta = {"stop_reason": self._stop_reason, "stop_sequence": None}
-        yield _event("message_delta", delta=delta, usage={"output_tokens": len(self._exchange.tokens)})
+        yield _event("message_delta", delta=delta, usage={"output_tokens": self._exchange.output_tokens})
         yield _event("message_stop")
 
-    def error_event(self) -> Event:
+    def error_events(self) -> Iterator[Event]:
         """An error in the midst of the stream."""
-        return Event(dump(self.error_body(529, "Overloaded")), name="error")
+        yield Event(dump(self.error_body(529, "Overloaded")), name="error")
 
     def whole(self) -> JSON:
         """A message."""
-        text = "".join(self._exchange.tokens)
-        return self._message([{"type": "text", "text": text}] if self._has_text else [])
+        return self._message([self._block(position) for position in range(len(self._exchange.parts))])
 
     def error_body(self, status: int, message: str) -> JSON:
         """An error."""
@@ -72,13 +58,54 @@ class AnthropicWire(Wire):
             "request_id": f"req_{self._exchange.number}",
         }
 
-    @property
-    def _has_text(self) -> bool:
-        return self._exchange.fault != "no_content"
+    def _begin(self, position: int) -> Iterator[Event]:
+        block = self._block(position)
+        match block["type"]:
+            case "text":
+                block["text"] = ""
+            case "thinking":
+                block["thinking"] = block["signature"] = ""
+            case "tool_use":
+                block["input"] = {}
+        yield _event("content_block_start", index=position, content_block=block)
+        if position == 0:
+            yield _event("ping")
+        if block["type"] == "tool_use":
+            yield self._fragment(position, "")  # the arguments of a tool always begin with an empty piece
+
+    def _fragment(self, position: int, text: str) -> Event:
+        match self._kind(position):
+            case "tool":
+                delta = {"type": "input_json_delta", "partial_json": text}
+            case "thinking":
+                delta = {"type": "thinking_delta", "thinking": text}
+            case _:
+                delta = {"type": "text_delta", "text": text}
+        return _event("content_block_delta", index=position, delta=delta)
+
+    def _end(self, position: int) -> Iterator[Event]:
+        part = self._exchange.parts[position]
+        if part.kind == "thinking":
+            delta = {"type": "signature_delta", "signature": part.signature}
+            yield _event("content_block_delta", index=position, delta=delta)
+        yield _event("content_block_stop", index=position)
+
+    def _block(self, position: int) -> dict[str, Any]:
+        part = self._exchange.parts[position]
+        match part.kind:
+            case "tool":
+                call_id = self._exchange.call_id(position, "toolu")
+                return {"type": "tool_use", "id": call_id, "name": part.name, "input": part.arguments}
+            case "thinking":
+                return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+            case "redacted":
+                return {"type": "redacted_thinking", "data": part.signature}
+        return {"type": "text", "text": part.text}
 
     @property
     def _stop_reason(self) -> str:
-        return _STOP_REASONS.get(self._exchange.fault or "", "end_turn")
+        calls_tools = any(part.kind == "tool" for part in self._exchange.parts)
+        return _STOP_REASONS.get(self._exchange.fault or "", "tool_use" if calls_tools else "end_turn")
 
     def _usage(self, output_tokens: int) -> JSON:
         return {"input_tokens": self._exchange.input_tokens, "output_tokens": output_tokens}
@@ -93,7 +120,7 @@ class AnthropicWire(Wire):
             "content": content,
             "stop_reason": self._stop_reason,
             "stop_sequence": None,
-            "usage": self._usage(len(self._exchange.tokens)),
+            "usage": self._usage(self._exchange.output_tokens),
         }
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from miniagents.testing._wire import JSON, Event, Exchange, Wire, dump
+from miniagents.testing._checks_chat import check_chat
+from miniagents.testing._wire import JSON, Event, Exchange, RefusedError, StreamedWire, dump
 
-_CREATED = 1_700_000_000  # some moment; answers to equal requests are equal
+CREATED = 1_700_000_000  # some moment; answers to equal requests are equal
 _FINISH_REASONS = {"finish_length": "length", "finish_content_filter": "content_filter"}
 _ERRORS = {
     400: ("invalid_request_error", None),
@@ -15,35 +16,27 @@ _ERRORS = {
 }
 
 
-class OpenAIWire(Wire):
+class OpenAIWire(StreamedWire):
     """Makes the parts of an answer to `POST /v1/chat/completions`."""
+
+    can_interleave = True
 
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange)
         options = exchange.body.get("stream_options")
         self._include_usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
+        self._tools = [position for position, part in enumerate(exchange.parts) if part.kind == "tool"]
 
-    def problem(self) -> str | None:
-        """Why OpenAI would refuse the request."""
-        for name, kind in (("model", str), ("messages", list)):
-            if not isinstance(self._exchange.body.get(name), kind):
-                return f"Missing required parameter: '{name}'."
-        return None
+    def check(self) -> None:
+        """Whether OpenAI would refuse the request."""
+        check_chat(self._exchange.body)
 
     def opening(self) -> Iterator[Event]:
         """The chunk with the role; before it, if asked for, the one without choices that Azure sends."""
         if self._exchange.fault == "empty_choices_first":
             yield self._chunk([], prompt_filter_results=[{"prompt_index": 0, "content_filter_results": {}}])
         role = {} if self._exchange.fault == "missing_role" else {"role": "assistant"}
-        yield self._delta({**role, "content": "", "refusal": None})
-
-    def token(self, text: str) -> Event:
-        """A chunk with a piece of the content."""
-        return self._delta({"content": text})
-
-    def empty_token(self) -> Event:
-        """A chunk whose content is null."""
-        return self._delta({"content": None})
+        yield self._delta({**role, "content": "" if self._text is not None else None, "refusal": None})
 
     def closing(self) -> Iterator[Event]:
         """The chunk with the finish reason, the usage if the request asks for it, and the end marker."""
@@ -52,39 +45,80 @@ class OpenAIWire(Wire):
             yield self._chunk([], usage=self._usage)
         yield Event("[DONE]")
 
-    def error_event(self) -> Event:
+    def error_events(self) -> Iterator[Event]:
         """An error in the place of a chunk."""
-        return Event(dump(self.error_body(500, "The server had an error while processing your request.")))
+        yield Event(dump(self.error_body(500, "The server had an error while processing your request.")))
 
     def whole(self) -> JSON:
         """A chat completion."""
         fault = self._exchange.fault
         message: dict[str, Any] = {} if fault == "missing_role" else {"role": "assistant"}
-        message["content"] = None if fault == "null_content" else "".join(self._exchange.tokens)
+        message["content"] = None if fault == "null_content" else self._text
         message["refusal"] = None
+        thinking = [part.text for part in self._exchange.parts if part.kind == "thinking"]
+        if thinking:
+            message["reasoning_content"] = "".join(thinking)
+        if self._tools:
+            message["tool_calls"] = [self._tool_call(position) for position in self._tools]
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason}
         choices = [] if fault == "empty_choices_first" else [choice]
         return {**self._envelope("chat.completion"), "choices": choices, "usage": self._usage}
 
     def error_body(self, status: int, message: str) -> JSON:
         """An error."""
-        kind, code = _ERRORS.get(status, ("server_error", None))
-        return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+        return error_body(status, message)
+
+    def refusal_body(self, refusal: RefusedError) -> JSON:
+        """An error that tells the field which is wrong."""
+        return refusal_body(refusal)
+
+    def empty_token(self) -> Event:
+        """A chunk in which what should be a text is null."""
+        return self._fragment(self._current, None)
+
+    def _begin(self, position: int) -> Iterator[Event]:
+        if self._kind(position) == "tool":
+            call = self._tool_call(position)
+            call["function"] = {**call["function"], "arguments": ""}
+            yield self._delta({"tool_calls": [{"index": self._tools.index(position), **call}]})
+
+    def _fragment(self, position: int, text: str | None) -> Event:
+        match self._kind(position):
+            case "tool":
+                index = self._tools.index(position)
+                return self._delta({"tool_calls": [{"index": index, "function": {"arguments": text}}]})
+            case "thinking" | "redacted":
+                return self._delta({"reasoning_content": text})
+        return self._delta({"content": text})
+
+    def _tool_call(self, position: int) -> dict[str, Any]:
+        part = self._exchange.parts[position]
+        function = {"name": part.name, "arguments": part.text}
+        return {"id": self._exchange.call_id(position, "call"), "type": "function", "function": function}
+
+    @property
+    def _text(self) -> str | None:
+        texts = [part.text for part in self._exchange.parts if part.kind == "text"]
+        return "".join(texts) if texts or not self._exchange.parts else None
 
     @property
     def _finish_reason(self) -> str:
-        return _FINISH_REASONS.get(self._exchange.fault or "", "stop")
+        return _FINISH_REASONS.get(self._exchange.fault or "", "tool_calls" if self._tools else "stop")
 
     @property
     def _usage(self) -> JSON:
-        prompt, completion = self._exchange.input_tokens, len(self._exchange.tokens)
-        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        prompt, completion = self._exchange.input_tokens, self._exchange.output_tokens
+        usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+        usage["total_tokens"] = prompt + completion
+        if self._exchange.thinking_tokens:
+            usage["completion_tokens_details"] = {"reasoning_tokens": self._exchange.thinking_tokens}
+        return usage
 
     def _envelope(self, kind: str) -> JSON:
         return {
             "id": f"chatcmpl-{self._exchange.number}",
             "object": kind,
-            "created": _CREATED,
+            "created": CREATED,
             "model": self._exchange.model,
         }
 
@@ -97,9 +131,21 @@ class OpenAIWire(Wire):
         return self._chunk([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}])
 
 
+def error_body(status: int, message: str) -> JSON:
+    """An error of OpenAI."""
+    kind, code = _ERRORS.get(status, ("server_error", None))
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def refusal_body(refusal: RefusedError) -> JSON:
+    """An error of OpenAI that tells the field which is wrong."""
+    error = {"message": refusal.message, "type": "invalid_request_error", "param": refusal.param, "code": refusal.code}
+    return {"error": error}
+
+
 def model_list(models: Sequence[str]) -> JSON:
     """The answer to `GET /v1/models`."""
     return {
         "object": "list",
-        "data": [{"id": model, "object": "model", "created": _CREATED, "owned_by": "miniagents"} for model in models],
+        "data": [{"id": model, "object": "model", "created": CREATED, "owned_by": "miniagents"} for model in models],
     }

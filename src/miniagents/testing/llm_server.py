@@ -10,11 +10,22 @@ async with LLMServer(reply="Hello, world") as server:
 
 It is a real HTTP server on 127.0.0.1, so the official SDKs work with it unchanged:
 
-* `POST /v1/chat/completions`, streamed and whole, and `GET /v1/models`, in the wire format of OpenAI;
+* `POST /v1/chat/completions` and `POST /v1/responses`, streamed and whole, `POST /v1/embeddings` and `GET /v1/models`
+  in the wire formats of OpenAI;
 * `POST /v1/messages`, streamed and whole, and `GET /v1/models` (with the header `anthropic-version`) in Anthropic's.
 
-It needs no key and accepts any. Text only: tools, images and several choices are accepted in a request and ignored.
-Requests that the providers would refuse (no model, no messages, for Anthropic no `max_tokens`) are refused likewise.
+It needs no key and accepts any. A reply may think and call tools, and look at the results that come back:
+
+```python
+def reply(request):
+    if not request.tool_results:
+        return [Thinking("I must look."), ToolUse("weather", {"city": "Oslo"})]
+    return f"It is {request.tool_results[0].text} there."
+```
+
+Requests that the providers would refuse are refused likewise: calls of tools without results and results without calls,
+thinking whose signature is not its own, names and schemas of tools, files that are none. What a request asks of the
+sampling, and several choices, are accepted and ignored.
 
 For programs in other processes: `python -m miniagents.testing.llm_server [--port N] [--reply TEXT] [--fault KIND]`
 prints its URL as its first line and serves until SIGINT or SIGTERM.
@@ -33,23 +44,43 @@ from typing import get_args
 from miniagents.testing import _wire_anthropic, _wire_openai
 from miniagents.testing._answer import Answer, send_json
 from miniagents.testing._connection import ClientConnection
+from miniagents.testing._embeddings import EmbeddingFunction, EmbeddingsWire
 from miniagents.testing._faults import Fault, FaultKind
 from miniagents.testing._http import BadRequestError, HTTPRequest, HTTPResponse
-from miniagents.testing._llm_request import LLMRequest
-from miniagents.testing._wire import Exchange, Wire, split_into_tokens
+from miniagents.testing._llm_request import LLMRequest, ToolResult
+from miniagents.testing._parts import Part, RedactedThinking, ReplyPart, Thinking, ToolUse, parts_of
+from miniagents.testing._wire import Exchange, Memory, RefusedError, Wire
+from miniagents.testing._wire_responses import ResponsesWire
 
-__all__ = ["Fault", "FaultChoice", "FaultKind", "LLMRequest", "LLMServer", "Reply"]
+__all__ = [
+    "Fault",
+    "FaultChoice",
+    "FaultKind",
+    "LLMRequest",
+    "LLMServer",
+    "RedactedThinking",
+    "Reply",
+    "ReplyPart",
+    "Thinking",
+    "ToolResult",
+    "ToolUse",
+]
 
-Reply = str | Sequence[str] | Callable[[LLMRequest], str | Sequence[str] | Awaitable[str | Sequence[str]]]
-"""What to answer: a text, its tokens, or a function (async or not) that makes one of these from the request."""
+ReplyContent = ReplyPart | Sequence[ReplyPart]
+"""A text, the tokens of one, thinking, a call of a tool, or a sequence of these."""
+
+Reply = ReplyContent | Callable[[LLMRequest], ReplyContent | Awaitable[ReplyContent]]
+"""What to answer: this, or a function (async or not) that makes it from the request."""
 
 FaultChoice = FaultKind | Fault | None
 """What goes wrong with an answer: the name of a fault, a `Fault` with its details, or nothing."""
 
 _WIRES: Mapping[str, Callable[[Exchange], Wire]] = {
     "/v1/chat/completions": _wire_openai.OpenAIWire,
+    "/v1/responses": ResponsesWire,
     "/v1/messages": _wire_anthropic.AnthropicWire,
 }
+_EMBEDDINGS = "/v1/embeddings"
 _FAULTS_WITHOUT_TEXT = frozenset({"status", "close_before_headers", "hang_before_headers", "no_content"})
 
 
@@ -57,8 +88,9 @@ class LLMServer:
     """A server that speaks the wire formats of OpenAI and Anthropic; see the module for an example.
 
     Args:
-        reply: What it answers. A text is sent word by word, a list token by token. By default `You said: ` and the last
-            text of the user.
+        reply: What it answers. A text is sent word by word, a list token by token; a list may also have `Thinking` and
+            `ToolUse` in it. What a reply says is sent, also if the request did not ask for it. By default `You said: `
+            and the last text of the user.
         fault: What goes wrong: the name of a fault, a `Fault` with its details, or a function that chooses for each
             request. The table in `Fault` tells what there is.
         paced: If true, each token waits for a `release_token`, so that a test decides what is there when. What is not
@@ -66,9 +98,13 @@ class LLMServer:
             its tokens.
         models: The names in the list of models; requests may ask for any other.
         port: The port on 127.0.0.1; any free one if not given.
+        embedding: Makes the vector of a text. By default the vector tells which words the text has, so that texts with
+            the same words are near each other.
+        rate_limit: Called for each request. If it returns seconds, the request is answered with status 429 and told to
+            come back after these (`Retry-After`).
 
     Use it as an async context manager. Leaving the block closes every connection, also those in the midst of an
-    answer, and raises what a `reply` or `fault` function has raised, if the block itself did not fail.
+    answer, and raises what one of the functions has raised, if the block itself did not fail.
 
     Raises:
         OSError: On entering: the port is taken.
@@ -84,6 +120,8 @@ class LLMServer:
         paced: bool = False,
         models: Sequence[str] = ("offline",),
         port: int = 0,
+        embedding: EmbeddingFunction | None = None,
+        rate_limit: Callable[[LLMRequest], float | None] | None = None,
     ) -> None:
         self.requests: list[LLMRequest] = []
         """All requests so far, in the order in which they arrived."""
@@ -93,6 +131,8 @@ class LLMServer:
         self._paced = paced
         self._models = tuple(models)
         self._port = port
+        self._wires = {**_WIRES, _EMBEDDINGS: lambda exchange: EmbeddingsWire(exchange, embedding)}
+        self._rate_limit = rate_limit
         self._server: asyncio.Server | None = None
         self._is_closing = False
         self._connections: set[ClientConnection] = set()
@@ -100,6 +140,7 @@ class LLMServer:
         self._early_releases = 0
         self._changed = asyncio.Event()
         self._errors: list[Exception] = []
+        self._memory = Memory()
 
     async def __aenter__(self) -> "LLMServer":
         def accept() -> ClientConnection:
@@ -130,6 +171,16 @@ class LLMServer:
     def url(self) -> str:
         """`http://127.0.0.1:PORT`, which is Anthropic's base URL; OpenAI's has `/v1` behind it."""
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables with which the official SDKs find this server instead of their providers."""
+        return {
+            "OPENAI_API_KEY": "offline",
+            "OPENAI_BASE_URL": f"{self.url}/v1",
+            "ANTHROPIC_API_KEY": "offline",
+            "ANTHROPIC_BASE_URL": self.url,
+        }
 
     @property
     def open_connections(self) -> int:
@@ -185,8 +236,8 @@ class LLMServer:
         request = self._record(http_request)
         headers = {"x-request-id": f"req_{request.number}", "request-id": f"req_{request.number}"}
         try:
-            if request.method == "POST" and request.path in _WIRES:
-                return await self._answer_chat(request, _WIRES[request.path], writer, headers)
+            if request.method == "POST" and request.path in self._wires:
+                return await self._answer_model(request, self._wires[request.path], writer, headers)
             await self._answer_other(request, writer, headers)
             return True
         finally:
@@ -216,44 +267,51 @@ class LLMServer:
         error = {"error": {"message": message, "type": "not_found_error"}}
         await send_json(HTTPResponse(writer), 404, error, headers)
 
-    async def _answer_chat(
+    async def _answer_model(
         self,
         request: LLMRequest,
         make_wire: Callable[[Exchange], Wire],
         writer: asyncio.StreamWriter,
         headers: dict[str, str],
     ) -> bool:
-        wire = make_wire(Exchange(request.number, request.body))
-        problem = wire.problem()
-        if problem is not None:
-            await send_json(HTTPResponse(writer), 400, wire.error_body(400, problem), headers)
+        wire = make_wire(Exchange(request.number, request.body, memory=self._memory))
+        try:
+            wire.check()
+        except RefusedError as refusal:
+            await send_json(HTTPResponse(writer), 400, wire.refusal_body(refusal), headers)
             return True
         try:
             fault = self._next_fault(request)
-            tokens = () if fault is not None and fault.kind in _FAULTS_WITHOUT_TEXT else await self._tokens_for(request)
+            kind = fault.kind if fault is not None else None
+            has_text = request.path != _EMBEDDINGS and kind not in _FAULTS_WITHOUT_TEXT
+            parts = await self._parts_for(request) if has_text else ()
+            wire = make_wire(Exchange(request.number, request.body, parts, kind, self._memory))
+            wire.prepare()
         except Exception as error:  # from a test's own function; raised again when the server ends
             self._errors.append(error)
             message = f"The function that decides on this answer failed: {error!r}"
             await send_json(HTTPResponse(writer), 500, wire.error_body(500, message), headers)
             return True
-        kind = fault.kind if fault is not None else None
-        wire = make_wire(Exchange(request.number, request.body, tokens, kind))
+        self._memory.thinking.update((part.signature, part.text) for part in parts if part.signature)
         response = HTTPResponse(writer, every_byte=kind == "split_bytes")
-        answer = Answer(response, wire, tokens, fault, before_token=lambda: self._before_token(request))
-        return await answer.send(stream=request.is_streaming, headers=headers)
+        answer = Answer(response, wire, fault, before_token=lambda: self._before_token(request))
+        return await answer.send(headers)
 
     def _next_fault(self, request: LLMRequest) -> Fault | None:
+        seconds = self._rate_limit(request) if self._rate_limit is not None else None
+        if seconds is not None:
+            return Fault("status", status=429, retry_after=seconds)
         fault = _as_fault(self._fault(request)) if callable(self._fault) else self._fault
         if fault is None or (fault.times is not None and self._faults_so_far >= fault.times):
             return None
         self._faults_so_far += 1
         return fault
 
-    async def _tokens_for(self, request: LLMRequest) -> Sequence[str]:
+    async def _parts_for(self, request: LLMRequest) -> Sequence[Part]:
         reply = self._reply(request) if callable(self._reply) else self._reply
         if isinstance(reply, Awaitable):
             reply = await reply
-        return split_into_tokens(reply) if isinstance(reply, str) else tuple(reply)
+        return parts_of(reply)
 
     async def _before_token(self, request: LLMRequest) -> None:
         if self._paced:

@@ -29,6 +29,7 @@ HARMLESS: tuple[FaultKind, ...] = (
     "empty_choices_first",
     "crlf_and_comments",
     "split_bytes",
+    "interleaved_tool_calls",
 )
 FINISH_REASONS: dict[FaultKind, str] = {"finish_length": "length", "finish_content_filter": "content_filter"}
 BEFORE_THE_ANSWER: dict[FaultKind, type[LLMError]] = {

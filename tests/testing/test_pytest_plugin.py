@@ -1,0 +1,56 @@
+"""The fixtures for pytest, in a project of somebody else."""
+
+from pathlib import Path
+
+from support.processes import run_python
+
+TESTS = """
+import os
+import openai
+import pytest
+from miniagents.testing import LLMServer
+
+async def ask() -> str:
+    async with openai.AsyncOpenAI(max_retries=0) as client:
+        messages = [{"role": "user", "content": "Hi"}]
+        completion = await client.chat.completions.create(model="m", messages=messages)
+    return completion.choices[0].message.content
+
+@pytest.mark.asyncio
+async def test_a_server(llm_server: LLMServer) -> None:
+    assert "OPENAI_BASE_URL" not in os.environ
+    async with openai.AsyncOpenAI(base_url=f"{llm_server.url}/v1", api_key="k") as client:
+        assert [model.id async for model in client.models.list()] == ["offline"]
+
+@pytest.mark.asyncio
+@pytest.mark.llm_server("Fine.")
+async def test_the_environment(llm_environment: LLMServer) -> None:
+    assert await ask() == "Fine."
+    assert len(llm_environment.requests) == 1
+
+@pytest.mark.asyncio
+@pytest.mark.llm_server(fault="close_before_headers")
+async def test_a_fault(llm_environment: LLMServer) -> None:
+    with pytest.raises(openai.APIConnectionError):
+        await ask()
+
+def test_the_environment_is_as_it_was() -> None:
+    assert "OPENAI_BASE_URL" not in os.environ
+"""
+OPTIONS = ("-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "-W", "error")
+
+
+async def test_the_fixtures_give_a_server_that_runs(tmp_path: Path) -> None:
+    """A project that names the plugin gets servers made as its markers say, found by the SDKs, and clean afterwards."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["miniagents.testing.pytest_plugin"]\n')
+    (tmp_path / "test_it.py").write_text(TESTS)
+    ended = await run_python(*OPTIONS, cwd=tmp_path)
+    assert ended.stdout.splitlines()[-1].startswith("4 passed"), ended.stdout
+    assert ended.status == 0
+
+
+async def test_pytest_is_loaded_by_the_plugin_alone(tmp_path: Path) -> None:
+    """Neither the package nor its testing tools need pytest."""
+    program = "import sys, miniagents.testing as t; [getattr(t, n) for n in t.__all__]; print('pytest' in sys.modules)"
+    ended = await run_python("-c", program, cwd=tmp_path)
+    assert (ended.stdout, ended.status) == ("False\n", 0)
