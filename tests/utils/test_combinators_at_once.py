@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from miniagents import EndOfDialog, ErrorMessage, InteractionContext, Message, first_of, hedge, miniagent, retry
+from miniagents.messages import MessageSequence
 from miniagents.utils import AllFailedError
+from miniagents.utils.at_once import Calls
+from miniagents.utils.combined import Asked
 from support.actors import CONTEXTS, Stage, heard, now, play
 
 BUSY = ConnectionError("busy")
@@ -52,18 +55,17 @@ def test_the_first_token_wins_if_that_is_wanted(options: Any, seed: int) -> None
 
 @any_order
 def test_of_two_at_the_same_moment_the_one_that_is_named_first_wins(seed: int) -> None:
-    """When several answers are there before the race is looked at, the order of the arguments decides."""
+    """Calls that are decided when the race is looked at are taken in the order in which they were asked."""
     stage = Stage()
 
-    async def scene() -> str:
-        replies = first_of(*(stage.actor(name, name, begins=0) for name in "ABC")).inquire()
-        (message,) = await replies
-        return str(message)
+    async def scene() -> list[str]:
+        with Calls(None, whole=True) as calls:
+            for name, begins in (("C", 3), ("A", 1), ("B", 2)):
+                calls.ask(Asked(name, stage.actor(name, "x", begins=begins).inquire))
+            await calls.wait(for_all=True)
+            return [alias for alias, _, _ in calls.take_decided()]
 
-    winner = play(scene, seed)
-    done = [name for name, (how,) in stage.ended.items() if how == "done"]
-    assert winner in done
-    assert winner == min(done) or seed  # with a seed others may be looked at before A is done
+    assert play(scene, seed) == ["C", "A", "B"]
 
 
 @every_context
@@ -135,6 +137,25 @@ def test_nothing_holds_a_loser(whole: bool) -> None:
                 gc.collect()
                 assert len(held) == 0
         assert len(await replies) == 1
+
+    play(scene)
+
+
+def test_nobody_waits_for_a_stream_that_a_loser_has_passed_on() -> None:
+    """What a loser passes on of somebody else's goes on; in the race nobody waits for it any more."""
+
+    async def scene() -> None:
+        foreign = MessageSequence()
+        foreign.message_appender.open()
+
+        @miniagent
+        async def forwarding(ctx: InteractionContext) -> None:
+            ctx.reply(foreign.sequence_promise)
+
+        await first_of(forwarding, Stage().actor("W", "w")).inquire()
+        await asyncio.sleep(1)
+        assert {task.get_name() for task in asyncio.all_tasks()} == {"main"}
+        foreign.message_appender.close()
 
     play(scene)
 

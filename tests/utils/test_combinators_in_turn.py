@@ -186,6 +186,21 @@ def test_retrying_asks_again_with_growing_pauses(options: Any) -> None:
     assert stage.asked == {"A": [0, 3, 10, 21, 32]}
 
 
+def test_no_pause_is_longer_than_the_longest() -> None:
+    """The first pause, too, is no longer than `max_delay`."""
+    stage = Stage()
+    agent = retry(stage.actor("A", error=BUSY, begins=1), attempts=2, delay=50, max_delay=4)
+    assert play(lambda: heard(agent.inquire())) == [(6, BUSY)]
+
+
+def test_what_a_failed_attempt_still_does_is_cancelled() -> None:
+    """The next attempt does not run beside what the one before has left behind."""
+    stage = Stage()
+    agent = retry(stage.actor("A", error=BUSY, works_on=99), attempts=2)
+    assert play(lambda: heard(agent.inquire())) == [(3, BUSY)]
+    assert stage.ended["A at work"] == ["cancelled"]
+
+
 def test_a_retry_that_succeeds_streams() -> None:
     """The attempt that succeeds streams live, and a reader sees nothing of those that have failed."""
     errors = ConnectionError("first"), ConnectionError("second")

@@ -85,7 +85,7 @@ def test_the_answers_are_made_at_once(options: Any, seed: int) -> None:
 @pytest.mark.parametrize(
     ("verdict", "shown"),
     [(2, "2"), (-1, "-1"), (True, "True"), (None, "None"), ("1", "'1'"), (1.0, "1.0")]
-    + [([text], repr(text)) for text in ("2", "-1", "", "1.", "the second", "1 or 0", "٣", "+1", "1\n0", "0" * 7)],
+    + [([text], repr(text)) for text in ("2", "-1", "", "1.", "the second", "1 or 0", "\u0661", "+1", "1\n0", "0" * 7)],
 )
 def test_a_judge_that_names_no_answer_is_an_error(verdict: Any, shown: str) -> None:
     """What is no index of an answer is a `JudgeError` that shows it, and has the answers that were paid for."""
@@ -116,6 +116,10 @@ def test_the_error_of_a_judge_is_the_error_of_the_reply(agent_as_judge: bool) ->
     judge = Stage().actor("J", "0", error=BROKEN) if agent_as_judge else failing
     found = play(lambda: heard(best_of(2, numbered(["one", "two"]), judge).inquire()))
     assert [what for _, what in found] == [BROKEN]
+    agent = best_of(2, numbered(["one", "two"]), judge)
+    (message,) = play(lambda: agent.inquire(), errors_as_messages=True)
+    assert isinstance(message, ErrorMessage)
+    assert message.error_type == "ValueError"
 
 
 @pytest.mark.parametrize("options", [{}, {"errors_as_messages": True}], ids=["raised", "as messages"])

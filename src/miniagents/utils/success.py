@@ -96,12 +96,8 @@ def deliver(ctx: InteractionContext, replies: MessageSequencePromise, wrong: Wro
 
 
 def deliver_error(ctx: InteractionContext, wrong: Wrong) -> None:
-    """Reply with what was wrong. From here it is up to those who read the reply whether it counts as read."""
-    if isinstance(wrong, Failure):
-        wrong.observed = True
-        ctx.reply(wrong.exception)
-    else:
-        ctx.reply(wrong)
+    """Reply with what was wrong. It is up to those who read the reply whether it counts as read."""
+    ctx.reply(wrong.exception if isinstance(wrong, Failure) else wrong)
 
 
 def describe(wrong: Wrong | None) -> str:
