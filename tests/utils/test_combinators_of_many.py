@@ -106,6 +106,19 @@ def test_what_a_judge_says_is_shown_shortened() -> None:
     assert len(str(error)) < 500
 
 
+def test_the_rest_of_an_answer_that_fails_is_cancelled() -> None:
+    """What an agent still does whose answer has failed is cancelled when that is left out."""
+    stage = Stage()
+    agents = [stage.actor("A", error=BUSY, works_on=99), stage.actor("B", "b")]
+
+    @miniagent
+    async def either(ctx: InteractionContext) -> None:
+        ctx.reply(agents.pop().inquire())
+
+    assert len(play(lambda: best_of(2, either, longest).inquire())) == 1
+    assert stage.ended["A at work"] == ["cancelled"]
+
+
 @pytest.mark.parametrize("agent_as_judge", [False, True])
 def test_the_error_of_a_judge_is_the_error_of_the_reply(agent_as_judge: bool) -> None:
     """A judge that fails makes the reply fail with the same error, and nothing that it has said is part of the reply."""

@@ -2,23 +2,24 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import ParamSpec
+from typing import Final, ParamSpec
 
 from miniagents.agents import InteractionContext, MiniAgent
 from miniagents.messages import MessageSequencePromise, MessageType
 from miniagents.promising import PromisingContext
+from miniagents.promising.log import as_failure
 from miniagents.utils.combined import Asked, check_agents, check_count, check_number, combine
 from miniagents.utils.success import AllFailedError, Wrong, deliver, deliver_error, is_handled, what_is_wrong
 
 P = ParamSpec("P")
 
-_NOT_NEEDED = "its answer is not needed any more"
+NOT_NEEDED: Final = "its answer is not needed any more"
 
 
 class Calls:
     """Calls that run at once, each with a task that waits for what becomes of it. To be used with `with`.
 
-    At the end of the block those are cancelled that were not `kept`.
+    At the end of the block those are cancelled that were not taken.
     """
 
     def __init__(self, messages: MessageType, whole: bool) -> None:
@@ -32,7 +33,7 @@ class Calls:
     def __exit__(self, *_: object) -> None:
         for task, (_alias, replies) in self._running.items():
             task.cancel()
-            replies.cancel(_NOT_NEEDED)
+            replies.cancel(NOT_NEEDED)
         self._running.clear()
 
     def __len__(self) -> int:
@@ -41,7 +42,7 @@ class Calls:
     def ask(self, one: Asked) -> None:
         """Start a call."""
         replies = one.inquire(self._messages)
-        task = PromisingContext.get_current().start_asap(what_is_wrong(replies, self._whole))
+        task = PromisingContext.get_current().start_asap(_look(replies, self._whole))
         self._running[task] = (one.alias, replies)
 
     async def wait(self, seconds: float | None = None, *, for_all: bool = False) -> None:
@@ -56,6 +57,15 @@ class Calls:
             wrong = task.result()
             del self._running[task]
             yield alias, replies, wrong
+
+
+async def _look(replies: MessageSequencePromise, whole: bool) -> Wrong | None:
+    """What is wrong; that nobody looks any more, if this is cancelled."""
+    try:
+        return await what_is_wrong(replies, whole)
+    except asyncio.CancelledError as error:
+        # It ends here, or the task, which the frame of a waiting reader knows, would be in a cycle with its own error.
+        return as_failure(error, "The wait for an answer")
 
 
 async def _race(
@@ -79,7 +89,7 @@ async def _race(
                 if wrong is None or not is_handled(wrong, Exception):
                     deliver(ctx, replies, wrong, whole)
                     return []
-                replies.cancel(_NOT_NEEDED)
+                replies.cancel(NOT_NEEDED)
                 failed.append((alias, wrong))
             if waiting and len(calls) and clock() >= next_at:
                 calls.ask(waiting.pop())
@@ -94,9 +104,8 @@ def first_of(*agents: MiniAgent[P], whole: bool = True) -> MiniAgent[P]:
     all at once. With `whole=False` the winner is who has the first token: it streams live, and if it breaks off later
     there is nobody left to take over; the error is raised at its place.
 
-    If all fail, the reply is an `AllFailedError` with the errors in the order of `agents` that failed at once, and
-    otherwise in that of time. Of two that succeed at the same moment the one that is named first wins. The keyword
-    arguments go to each of the agents.
+    If all fail, the reply is an `AllFailedError`. Of two that succeed at the same moment the one that is named first
+    wins. The keyword arguments go to each of the agents.
     """
     check_agents(agents, "first_of")
 

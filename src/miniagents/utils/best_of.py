@@ -11,7 +11,7 @@ from typing import Any, Final, ParamSpec, TypeAlias
 from miniagents.agents import InteractionContext, MiniAgent
 from miniagents.messages import Message, MessageSequencePromise
 from miniagents.promising import MiniAgentsError
-from miniagents.utils.at_once import Calls
+from miniagents.utils.at_once import NOT_NEEDED, Calls
 from miniagents.utils.combined import Asked, check_agents, check_count, combine
 from miniagents.utils.success import AllFailedError, Wrong, deliver_error, describe, is_handled, what_is_wrong
 
@@ -78,6 +78,7 @@ def best_of(n: int, agent: MiniAgent[P], judge: Judge) -> MiniAgent[P]:
                 if wrong is None:
                     complete.append(replies)
                 elif is_handled(wrong, Exception):
+                    replies.cancel(NOT_NEEDED)
                     failed.append((alias, wrong))
                     logger.info("%s: %s has failed: %s", ctx.this_agent.alias, alias, describe(wrong))
                 else:
@@ -127,9 +128,7 @@ def _request(asked: tuple[Message, ...], candidates: tuple[tuple[Message, ...], 
         "answers": ["\n\n".join(map(str, messages)) for messages in candidates],
     }
     # JSON, because its quotes are the one border between the answers that no answer can draw itself.
-    return JudgeRequest(
-        text=f"{_TASK}\n\n{json.dumps(texts, ensure_ascii=False, indent=1)}", asked=asked, candidates=candidates
-    )
+    return JudgeRequest(text=f"{_TASK}\n\n{json.dumps(texts, ensure_ascii=False)}", asked=asked, candidates=candidates)
 
 
 def _read_index(text: str) -> int | None:

@@ -26,7 +26,7 @@ Wrong: TypeAlias = Failure | ErrorMessage
 
 
 class AllFailedError(MiniAgentsError, ExceptionGroup[Exception]):
-    """None of the agents that were asked has succeeded. `exceptions` has the error of each, in the order of asking.
+    """All agents that were asked have failed. `exceptions` has the error of each, in the order in which they came.
 
     One that has arrived as a message (`errors_as_messages`) is there as a `MiniAgentsError` with its text.
     """
