@@ -1,6 +1,7 @@
 """What holds for every agent that is made of agents."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -273,3 +274,34 @@ def test_wrong_settings_are_refused_at_once(make: Any, error: type[Exception], c
     """A setting that makes no sense is an error where the combinator is made, which says what it should be."""
     with pytest.raises(error, match=complaint):
         make()
+
+
+@every_combinator
+def test_calls_leave_no_garbage(made_of: Any) -> None:
+    """What calls that succeed and calls that fail have needed is freed at once: nothing is in a reference cycle."""
+
+    @miniagent
+    async def either(ctx: InteractionContext, fails: bool) -> None:
+        ctx.reply(ctx.message_promises)
+        if fails:
+            raise ValueError("no")
+
+    agent = made_of(either)
+
+    async def scene() -> int:
+        for fails in (False, True):
+            await outcomes_of(fails)  # what is made once
+        gc.collect()
+        gc.disable()
+        try:
+            for fails in (False, True) * 10:
+                await outcomes_of(fails)
+            await asyncio.sleep(1)
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    async def outcomes_of(fails: bool) -> int:
+        return len(await agent.inquire("x", fails=fails).settled())
+
+    assert play(scene) < 20  # not even one object per call
