@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from miniagents.promising import MiniAgentsError as MiniAgentsError
     from miniagents.utils import achain_loop as achain_loop
     from miniagents.utils import adialog_loop as adialog_loop
+    from miniagents.utils import best_of as best_of
+    from miniagents.utils import fallback as fallback
+    from miniagents.utils import first_of as first_of
+    from miniagents.utils import hedge as hedge
     from miniagents.utils import join_messages as join_messages
+    from miniagents.utils import map_agents as map_agents
+    from miniagents.utils import retry as retry
     from miniagents.utils import split_messages as split_messages
 
 __version__ = "0.1.0"
@@ -58,7 +64,13 @@ _HOMES: Final = {
     "MiniAgentsError": "promising",
     "achain_loop": "utils",
     "adialog_loop": "utils",
+    "best_of": "utils",
+    "fallback": "utils",
+    "first_of": "utils",
+    "hedge": "utils",
     "join_messages": "utils",
+    "map_agents": "utils",
+    "retry": "utils",
     "split_messages": "utils",
 }
 
@@ -83,8 +95,14 @@ __all__ = [
     "__version__",
     "achain_loop",
     "adialog_loop",
+    "best_of",
+    "fallback",
+    "first_of",
+    "hedge",
     "join_messages",
+    "map_agents",
     "miniagent",
+    "retry",
     "run",
     "split_messages",
 ]

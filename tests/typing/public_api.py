@@ -13,13 +13,20 @@ from miniagents import (
     MiniAgent,
     MiniAgents,
     achain_loop,
+    best_of,
+    fallback,
+    first_of,
+    hedge,
     join_messages,
+    map_agents,
     miniagent,
+    retry,
     split_messages,
 )
 from miniagents.ext.llm.llm_common import UserMessage
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.promising import Promise, PromisingContext, StreamAppender
+from miniagents.utils import JudgeRequest
 
 
 @miniagent
@@ -67,6 +74,26 @@ async def forks() -> None:
     assert_type(takes_anything.fork(alias="FORK", anything=1), MiniAgent[...])
     assert_type(takes_anything.inquire(None, whatever=2), MessageSequencePromise)
     assert_type(openai_agent.fork(model="m", temperature=0.5).inquire("hi", system="Be brief."), MessageSequencePromise)
+
+
+async def judge(request: JudgeRequest) -> int:
+    assert_type(request.candidates, tuple[tuple[Message, ...], ...])
+    return 0
+
+
+async def combines() -> None:
+    """An agent that is made of agents takes what they take."""
+    assert_type(fallback(with_parameters, with_parameters, on=(ValueError, OSError)).alias, str)
+    fallback(with_parameters, with_parameters).inquire("hi", loud=True)
+    assert_type(fallback(plain, plain, whole=True), MiniAgent[[]])
+    assert_type(first_of(plain, plain), MiniAgent[[]])
+    assert_type(retry(plain, attempts=2, delay=0.5), MiniAgent[[]])
+    assert_type(hedge(plain, after=1), MiniAgent[[]])
+    assert_type(best_of(2, plain, takes_anything), MiniAgent[[]])
+    assert_type(best_of(2, plain, judge), MiniAgent[[]])
+    assert_type(best_of(2, plain, lambda request: len(request.candidates) - 1), MiniAgent[[]])
+    assert_type(map_agents(plain, ["a", Message("b")], max_concurrency=2), MiniAgent[[]])
+    map_agents(retry(hedge(with_parameters, after=1))).inquire(["a", "b"], loud=True)
 
 
 class Titled(Message):
@@ -118,4 +145,7 @@ async def calls_that_are_wrong(ctx: InteractionContext) -> None:
     with_parameters.inquire("hi", timeout="soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Message(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Titled(text="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    fallback(with_parameters).inquire("hi", lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    retry(plain, on=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    first_of(judge)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await achain_loop([5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

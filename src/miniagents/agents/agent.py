@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, overload
 
 from miniagents.agents.call import AgentCall
@@ -53,6 +54,11 @@ class MiniAgent(Generic[P]):
         self.__name__ = self.alias.lower() if self.alias.isidentifier() else name
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
+
+    @property
+    def presets(self) -> Mapping[str, Any]:
+        """The keyword arguments that calls get unless they say otherwise: those of the decorator and of `fork`."""
+        return MappingProxyType(self._kwargs)
 
     def inquire(
         self,
@@ -276,7 +282,7 @@ class _Parameters:
             raise TypeError(f"{alias} takes no argument `{self.first}`: that is its InteractionContext.")
         if not self.takes_any and not kwargs.keys() <= self.names:
             unknown = ", ".join(f"`{name}`" for name in kwargs if name not in self.names)
-            known = ", ".join(sorted(self.names)) or "none"
+            known = ", ".join(sorted(name for name in self.names if not name.startswith("_"))) or "none"
             raise TypeError(f"{alias} takes no argument {unknown}; its arguments are: {known}.")
 
     def check_call(self, alias: str, kwargs: dict[str, Any]) -> None:

@@ -116,17 +116,18 @@ class InteractionContext:
             else:
                 appender.fail(error, self.this_agent.alias)
             producer_failed(self.this_agent.alias, error)
-            # The traceback keeps the frames of this method and of the agent, which both lead here. From here nothing
-            # must lead on to the log, or the error that is in it would be kept alive by itself.
-            self._appender = MessageAppender()
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
             self._context = None
             for unfinished in list(self._unfinished or ()):
                 unfinished.finish()
-            self._appender.close()
             appender.close()
+            # The traceback of an error keeps the frames of this method and of the agent, which lead here; that of a
+            # call whose replies were passed on does so through its caller. From here nothing must lead on to the log,
+            # or the error that is in it would be kept alive by itself.
+            self._appender = MessageAppender()
+            self._appender.close()
             del appender
 
     def start_reply(
