@@ -7,8 +7,10 @@ from decimal import Context, Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from miniagents.promising.accounts import spend
+from miniagents.promising.accounts import adding, spend
 
+# Not the context of the program, which may round.
+_EXACTLY: Final = Context(prec=50)
 _NO_MODELS: Final[Mapping[str, "Usage"]] = MappingProxyType({})
 _COUNTS: Final = ("calls", "input_tokens", "output_tokens", "cached_input_tokens")
 
@@ -55,9 +57,7 @@ class Usage:
         counts = (calls, input_tokens, output_tokens, cached_input_tokens)
         for name, count in zip((*_COUNTS, "unpriced_calls"), (*counts, unpriced_calls), strict=True):
             _check_count(name, count)
-        self._set(*counts, None if cost is None else dollars(cost), unpriced_calls, MappingProxyType(dict(by_model)))
-
-    def _set(self, *values: Any) -> None:
+        values = (*counts, None if cost is None else dollars(cost), unpriced_calls, MappingProxyType(dict(by_model)))
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
@@ -69,17 +69,10 @@ class Usage:
     def __add__(self, other: "Usage") -> "Usage":
         if not isinstance(other, Usage):
             return NotImplemented
-        total = object.__new__(Usage)
-        total._set(
-            self.calls + other.calls,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_input_tokens + other.cached_input_tokens,
-            _sum(self.cost, other.cost),
-            self.unpriced_calls + other.unpriced_calls,
-            _merged(self.by_model, other.by_model),
-        )
-        return total
+        account = UsageAccount()
+        account.add(self)
+        account.add(other)
+        return account.total
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = {name: getattr(self, name) for name in self.__slots__}
@@ -125,21 +118,47 @@ def record_usage(usage: Usage, *, model: str | None = None) -> None:
 
 
 class UsageAccount:
-    """What was spent in one place of the call tree."""
+    """What was spent in one place of the call tree: a usage that grows."""
 
-    __slots__ = ("total",)
+    __slots__ = ("_cached", "_calls", "_cost", "_input", "_models", "_output", "_unpriced")
 
     def __init__(self) -> None:
-        self.total = Usage()
+        self._calls = self._input = self._output = self._cached = self._unpriced = 0
+        self._cost: Decimal | None = None
+        self._models: dict[str, UsageAccount] = {}
 
     def add(self, amount: Usage) -> Any:
         """So much more was spent."""
-        self.total += amount
+        self._calls += amount.calls
+        self._input += amount.input_tokens
+        self._output += amount.output_tokens
+        self._cached += amount.cached_input_tokens
+        self._unpriced += amount.unpriced_calls
+        if amount.cost is not None:
+            self._cost = amount.cost if self._cost is None else _EXACTLY.add(self._cost, amount.cost)
+        for model, usage in amount.by_model.items():
+            if model not in self._models:
+                self._models[model] = UsageAccount()
+            self._models[model].add(usage)
+
+    @property
+    def total(self) -> Usage:
+        """All of it."""
+        return Usage(
+            calls=self._calls,
+            input_tokens=self._input,
+            output_tokens=self._output,
+            cached_input_tokens=self._cached,
+            cost=self._cost,
+            unpriced_calls=self._unpriced,
+            by_model={model: account.total for model, account in self._models.items()},
+        )
 
 
 def spent(account: object) -> Usage:
     """What is on an account, if there is one."""
-    return account.total if isinstance(account, UsageAccount) else Usage()
+    with adding:
+        return account.total if isinstance(account, UsageAccount) else Usage()
 
 
 def _check_count(name: str, count: object) -> None:
@@ -156,21 +175,6 @@ def dollars(cost: object) -> Decimal:
     if not (math.isfinite(cost) and cost >= 0):
         raise ValueError(f"`cost` is a number of US dollars that is not negative, not {cost!r}.")
     return Decimal(repr(cost)) if isinstance(cost, float) else Decimal(cost)
-
-
-def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return Context(prec=50).add(one, other)  # not that of the program, which may round
-
-
-def _merged(one: Mapping[str, Usage], other: Mapping[str, Usage]) -> Mapping[str, Usage]:
-    if not one or not other:
-        return one or other
-    merged = dict(one)
-    for model, usage in other.items():
-        merged[model] = merged[model] + usage if model in merged else usage
-    return MappingProxyType(merged)
 
 
 def _restore(values: dict[str, Any]) -> Usage:

@@ -14,14 +14,17 @@ from typing import Any, Final
 from miniagents.promising.context import PromisingContext, _current
 from miniagents.promising.tree import Account, Branch, Cancellation, current_branch
 
-# One for all, because an amount goes into many accounts. Reentrant, because a finalizer may spend as well.
-_adding: Final = threading.RLock()
+adding: Final = threading.RLock()
+"""Held while amounts are added, and by whoever reads figures that belong together.
+
+One for all, because an amount goes into many accounts. Reentrant, because a finalizer may spend as well.
+"""
 
 
 def spend(amount: Any, make_account: Callable[[], Account]) -> None:
     """Add `amount` to all accounts that what runs here counts for, and cancel the branches whose limit that passes."""
     beyond: list[tuple[Branch, Cancellation]] = []
-    with _adding:
+    with adding:
         for payer in payers():
             if payer.account is None:
                 payer.account = make_account()
