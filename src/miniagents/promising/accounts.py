@@ -39,15 +39,13 @@ def payers() -> "Iterator[Branch | PromisingContext]":
     """Whom it counts for what is spent here: the producer that runs, those above it, and the contexts around."""
     branch = current_branch.get()
     context = _current.get()  # also one that has ended: a thread may not have noticed
-    while branch is not None or context is not None:
+    while context is not None:  # there is no branch without one
         if branch is not None:
             yield from branch.lineage()
-            branch = None
-        if context is not None:
-            yield context
-            if context.parent is None and context.entered_in is not None:  # with a loop of its own, in a thread
-                branch = context.entered_on
-            context = context.parent or context.entered_in
+        yield context
+        # With an event loop of its own, in a thread, it has no parent; it counts for those who have started the thread.
+        branch = context.entered_on if context.parent is None else None
+        context = context.parent or context.entered_in
 
 
 def name_of_spender() -> str:
