@@ -44,7 +44,7 @@ trees = st.recursive(
     st.tuples(st.integers(0, 1000), st.just(())),
     lambda inner: st.tuples(
         st.integers(0, 1000),
-        st.lists(st.tuples(st.sampled_from(["forward", "await", "drop", "lazy", "cancel", "task"]), inner), max_size=4),
+        st.lists(st.tuples(st.sampled_from(["forward", "await", "drop", "lazy", "task"]), inner), max_size=4),
     ),
     max_leaves=12,
 )
@@ -78,9 +78,6 @@ def test_the_usage_of_each_call_is_that_of_all_below_it(tree: Any, seed: int) ->
                 ctx.reply(replies)
             elif kind == "await":
                 await replies
-            elif kind == "cancel":  # when all below has spent, and before it has replied
-                await replies.settled()
-                replies.cancel()
             elif kind == "task":
                 tasks.append(asyncio.create_task(_read(replies)))
         for task in tasks:
@@ -94,8 +91,7 @@ def test_the_usage_of_each_call_is_that_of_all_below_it(tree: Any, seed: int) ->
     async def main() -> None:
         async with MiniAgents() as context:
             await call(tree)
-            lazy = [replies for replies, _ in made]
-            for replies in lazy:  # those whose replies nobody has forwarded to a reader
+            for replies, _ in list(made):  # also those that were dropped, in which there may be lazy ones
                 await replies
         assert [replies.usage().calls for replies, _ in made] == [expected for _, expected in made]
         assert context.usage().calls == total_of(tree)
