@@ -322,8 +322,10 @@ def test_a_thread_uses_up_a_budget() -> None:
 
     def tool() -> None:
         record_usage(Usage(calls=5))
-        with pytest.raises(BudgetExceededError):
+        record_usage(Usage(calls=1))
+        with pytest.raises(BudgetExceededError) as caught:
             check_budget()
+        assert caught.value.spent == Usage(calls=5), "what had passed it, and not what came later"
 
     @miniagent
     async def worker(ctx: InteractionContext) -> None:

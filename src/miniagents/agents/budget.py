@@ -97,10 +97,10 @@ class BudgetAccount(UsageAccount):
         self._end: Cancellation | None = None
 
     def add(self, amount: Usage) -> Cancellation | None:
-        """So much more was spent. Tells why the call is to be cancelled, the first time that it is."""
+        """So much more was spent. Tells why the call is to be cancelled, if it is."""
         super().add(amount)
         limit = self.budget.passed_by(self.total)
-        return None if limit is None or self._end is not None else self.end(limit)
+        return None if limit is None else self.end(limit)
 
     def end(self, limit: str) -> Cancellation:
         """Why the call that has the budget is cancelled; the same each time."""
