@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from miniagents.agents import AgentCall as AgentCall
+    from miniagents.agents import Budget as Budget
+    from miniagents.agents import BudgetExceededError as BudgetExceededError
     from miniagents.agents import InteractionContext as InteractionContext
     from miniagents.agents import MiniAgent as MiniAgent
     from miniagents.agents import MiniAgents as MiniAgents
+    from miniagents.agents import Usage as Usage
+    from miniagents.agents import check_budget as check_budget
     from miniagents.agents import miniagent as miniagent
+    from miniagents.agents import record_usage as record_usage
     from miniagents.agents import run as run
     from miniagents.ext.history_agents import ChatHistory as ChatHistory
     from miniagents.ext.history_agents import InMemoryChatHistory as InMemoryChatHistory
@@ -44,10 +49,15 @@ __version__ = "0.1.0"
 
 _HOMES: Final = {
     "AgentCall": "agents",
+    "Budget": "agents",
+    "BudgetExceededError": "agents",
     "InteractionContext": "agents",
     "MiniAgent": "agents",
     "MiniAgents": "agents",
+    "Usage": "agents",
+    "check_budget": "agents",
     "miniagent": "agents",
+    "record_usage": "agents",
     "run": "agents",
     "ChatHistory": "ext.history_agents",
     "InMemoryChatHistory": "ext.history_agents",
@@ -78,6 +88,8 @@ __all__ = [
     "AWAIT",
     "CLEAR",
     "AgentCall",
+    "Budget",
+    "BudgetExceededError",
     "ChatHistory",
     "EndOfDialog",
     "ErrorMessage",
@@ -92,16 +104,19 @@ __all__ = [
     "MiniAgent",
     "MiniAgents",
     "MiniAgentsError",
+    "Usage",
     "__version__",
     "achain_loop",
     "adialog_loop",
     "best_of",
+    "check_budget",
     "fallback",
     "first_of",
     "hedge",
     "join_messages",
     "map_agents",
     "miniagent",
+    "record_usage",
     "retry",
     "run",
     "split_messages",

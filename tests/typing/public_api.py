@@ -1,25 +1,31 @@
 """The types of the public API as a user meets them. mypy and pyright read this file; nothing runs it."""
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any, assert_type
 
 from miniagents import (
     AWAIT,
     AgentCall,
+    Budget,
+    BudgetExceededError,
     InteractionContext,
     Message,
     MessagePromise,
     MessageSequencePromise,
     MiniAgent,
     MiniAgents,
+    Usage,
     achain_loop,
     best_of,
+    check_budget,
     fallback,
     first_of,
     hedge,
     join_messages,
     map_agents,
     miniagent,
+    record_usage,
     retry,
     split_messages,
 )
@@ -63,6 +69,21 @@ async def limits_and_binds() -> None:
         assert_type(replies, MessageSequencePromise)
         assert_type(await replies.settled(), tuple[Message | BaseException, ...])
     replies.cancel("enough")
+
+
+async def counts_and_limits() -> None:
+    budget = Budget(tokens=10_000, cost=0.5, calls=10, seconds=60)
+    replies = with_parameters.inquire("hi", budget=budget, loud=True)
+    assert_type(replies.usage(), Usage)
+    assert_type(plain.initiate_inquiry(budget=budget), AgentCall)
+    try:
+        check_budget()
+    except BudgetExceededError as error:
+        assert_type(error.spent, Usage | None)
+    record_usage(Usage(calls=1, input_tokens=5, cost=Decimal("0.1")) + Usage(cost=0.25), model="m")
+    assert_type(replies.usage().cost, Decimal | None)
+    assert_type(replies.usage().by_model["m"].calls, int)
+    assert_type(MiniAgents().usage(), Usage)
 
 
 @miniagent
@@ -143,6 +164,9 @@ async def calls_that_are_wrong(ctx: InteractionContext) -> None:
     with_parameters.inquire("hi", lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with_parameters.inquire("hi", loud="very")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with_parameters.inquire("hi", timeout="soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with_parameters.inquire("hi", budget=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Budget(tokens=0.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Usage(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Message(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Titled(text="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     fallback(with_parameters).inquire("hi", lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

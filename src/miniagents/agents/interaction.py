@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from miniagents.agents.budget import Budget, within_budget
 from miniagents.agents.never_read import counted_until_started
 from miniagents.agents.nodes import observe_call
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
@@ -136,6 +137,7 @@ class InteractionContext:
         kwargs: Mapping[str, Any],
         start_asap: bool | None,
         timeout: float | None,
+        budget: Budget | None,
     ) -> MessageSequencePromise:
         """The reply of this call, whose producer is the agent."""
         self._appender.begin()
@@ -144,9 +146,13 @@ class InteractionContext:
             return self._run(function, kwargs, replies)
 
         start: Callable[[MessageSequencePromise], Coroutine[Any, Any, None]] = produce
+        if budget is not None:
+            if budget.seconds is not None:
+                timeout = budget.seconds if timeout is None else min(timeout, budget.seconds)
+            start = within_budget(budget, self.this_agent.alias, produce)
         context = current_context()
         if context is not None and not (context.start_everything_asap_by_default if start_asap is None else start_asap):
-            start = counted_until_started(context, self.this_agent.alias, produce)
+            start = counted_until_started(context, self.this_agent.alias, start)
         return MessageSequencePromise(
             self._appender,
             start,

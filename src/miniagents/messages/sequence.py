@@ -13,6 +13,7 @@ from miniagents.messages.message import (
     MessagePromise,
     errors_arrive_as_messages,
 )
+from miniagents.messages.usage import Usage, spent
 from miniagents.promising.context import current_context
 from miniagents.promising.errors import UnresolvedPromiseError
 from miniagents.promising.flatten import EXPAND, SKIP, flatten
@@ -61,6 +62,13 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
             return item
         message: Message | Failure = await item._settle(wait)
         return message
+
+    def usage(self) -> Usage:
+        """What this call has spent so far, with everything below it in the call tree. Never waits.
+
+        It is still there when all has ended, or was cancelled. What is no call, or has not started, has spent nothing.
+        """
+        return Usage() if self._branch is None else spent(self._branch.account)
 
     def __str__(self) -> str:
         """The texts of all messages, with blank lines between, once they were awaited; for an f-string."""
