@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from miniagents.agents import InteractionContext
+from miniagents.agents import InteractionContext, check_budget
 from miniagents.ext.llm._answer_writer import AnswerWriter
 from miniagents.ext.llm._body import never_silent
 from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
@@ -14,6 +14,7 @@ from miniagents.ext.llm._limiter import limiter_for
 from miniagents.ext.llm._retry import DEFAULT_MAX_RETRIES, Attempt, Attempts
 from miniagents.ext.llm._sdk import SDKErrors, refusals_explained
 from miniagents.ext.llm._secrets import Secrets
+from miniagents.ext.llm._usage import Meter
 from miniagents.ext.llm.errors import LLMError, LLMParameterError
 from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.messages import AssistantMessage
@@ -66,11 +67,17 @@ class Exchange:
         try:
             request = self.provider.make_request(prompt, self.parameters)
             client = secrets.client = await self._client()
+            meter = Meter(self.provider.price_name or base_url_of(client), str(model))
+            await meter.prepare()
             async for attempt in self._attempts(client, prompt):
                 async with attempt as slot:
-                    await self._read(client, request, answer, attempt)
-                    if tokens := _tokens_in(answer.fields):
-                        slot.used(tokens)
+                    check_budget()
+                    meter.sent()
+                    try:
+                        await self._read(client, request, answer, attempt)
+                    finally:
+                        if tokens := meter.answered(answer.fields):
+                            slot.used(tokens)
             answer.finish()
         except LLMError as error:
             secrets.keep_out_of(error)
@@ -155,8 +162,3 @@ class Exchange:
 def estimated_tokens(prompt: Prompt) -> int:
     """About how many tokens a prompt has: four characters are one."""
     return (len(prompt.system) + sum(len(str(part)) for turn in prompt.turns for part in turn.parts)) // 4
-
-
-def _tokens_in(fields: Mapping[str, Any]) -> int:
-    usage = fields.get("usage") or {}
-    return sum(count for name in ("input_tokens", "output_tokens") if isinstance(count := usage.get(name), int))

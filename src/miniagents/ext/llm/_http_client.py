@@ -65,6 +65,6 @@ class HTTPClient:
 
 def _split(request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is said to the API, and how."""
-    options = {name: request[name] for name in _EXTRAS if name in request}
+    options: dict[str, Any] = {name: request[name] for name in _EXTRAS if name in request}
     body = {name: value for name, value in request.items() if name not in options}
     return {**body, **(options.get("extra_body") or {})}, options

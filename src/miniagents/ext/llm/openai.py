@@ -28,6 +28,7 @@ class OpenAIProvider(LLMProvider):
     package: ClassVar[str] = "openai"
     base_error: ClassVar[str] = "OpenAIError"
     extra: ClassVar[str] = "openai"
+    price_name: ClassVar[str] = "openai"
     model_variable: ClassVar[str | None] = "OPENAI_MODEL"
     default_model: ClassVar[str | None] = DEFAULT_MODEL
 

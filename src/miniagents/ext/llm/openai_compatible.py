@@ -23,6 +23,7 @@ class OpenAICompatibleProvider(OpenAIProvider):
     package: ClassVar[str] = "httpx2"
     base_error: ClassVar[str] = "HTTPError"
     extra: ClassVar[str] = "http"
+    price_name: ClassVar[str] = ""
     model_variable: ClassVar[str | None] = None
     default_model: ClassVar[str | None] = None
 
