@@ -2,10 +2,11 @@
 
 import json
 import string
-from collections.abc import AsyncIterable, Callable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Sequence
+from typing import Any, ClassVar, Final, TypeAlias
 
 from miniagents.messages.context import MessageContext, message_resolved
+from miniagents.messages.elements import Elements
 from miniagents.messages.frozen import Frozen, printable
 from miniagents.messages.packed import PackedText
 from miniagents.promising.appender import StreamAppender
@@ -37,6 +38,9 @@ class Message(Frozen):
     """
 
     __slots__ = ("_string",)
+
+    is_answer: ClassVar[bool] = True
+    """Whether messages of this class are read by `items`, `lines` and `sentences` of a sequence."""
 
     text: str | None = None
 
@@ -107,11 +111,12 @@ class ErrorMessage(Message):
         return cls(text=describe_error(error), error_type=type(error).__name__)
 
 
-class MessagePromise(StreamedPromise[str, Message]):
+class MessagePromise(StreamedPromise[str, Message], Elements):
     """A message that is still being written: its class and metadata now, its tokens as they come, all of it at the end.
 
     `async for token in promise` gives `str` tokens from the first on; `await promise` gives the `Message`. Both may be
-    done by any number of readers, early or late. A message that was sent whole streams as one token.
+    done by any number of readers, early or late. A message that was sent whole streams as one token. `items`, `lines`
+    and `sentences` read what the tokens make up.
 
     `str(promise)` of a resolved promise is the text of the message, so it can stand in an f-string; of an unresolved
     one it raises `UnresolvedPromiseError`. Made by `Message.promise(...)` and `message.as_promise`.
@@ -184,6 +189,9 @@ class MessagePromise(StreamedPromise[str, Message]):
         if self._log is _NOT_STREAMED:
             self._log = ended_log([str(self._result)])
         return super().read_pieces()
+
+    async def _texts(self) -> AsyncGenerator[AsyncIterable[str], None]:
+        yield self
 
     def _assemble(self, pieces: Sequence[str]) -> Message:
         text = pieces.text if isinstance(pieces, PackedText) else "".join(pieces)

@@ -148,7 +148,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
                 raise
         finally:
             log.end()
-            del log, self  # as in `_run_resolver`
+            del log, self, streamer  # as in `_run_resolver`; a streamer may have what it reads
 
     def __aiter__(self) -> AsyncIterator[PIECE_co]:
         return self.read_pieces()

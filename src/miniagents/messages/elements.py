@@ -1,0 +1,146 @@
+"""The elements of an answer while it is being written: of a JSON list, lines, sentences.
+
+They are a stream of their own over the stream of tokens. What they wait for is the next element, which is there as soon
+as its last character is.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any, Final, TypeVar, overload
+
+from pydantic import PydanticUserError, TypeAdapter
+
+from miniagents.messages._cutter import Cutter
+from miniagents.messages._json_elements import ItemsError, ListCutter
+from miniagents.messages._text_elements import LineCutter, SentenceCutter
+from miniagents.promising.stream import StreamedPromise, closing
+
+__all__ = ["Elements", "ItemsError"]
+
+T = TypeVar("T")
+
+# How many characters are cut in one stretch before other tasks get a turn, and what each piece of them counts besides.
+_STRETCH: Final = 10_000
+_COST_OF_A_PIECE: Final = 10
+
+
+class Elements:
+    """What can be read of an answer beside its tokens.
+
+    Each method gives a streamed promise: `async for` gives the elements while the answer is still being written, each
+    as soon as it is complete, and `await` the tuple of all. Any number of readers, early or late. It begins when it is
+    first read, and needs a context for that. An error of the answer is raised behind the elements that were complete;
+    to cancel the promise leaves the answer as it is.
+
+    Of a sequence it is the elements of each message in turn, those left out that are no answers
+    (`Message.is_answer`); no element spans two messages.
+    """
+
+    __slots__ = ()
+
+    def _texts(self) -> AsyncGenerator[AsyncIterable[str], None]:
+        """The texts that are read, each as its tokens."""
+        raise NotImplementedError
+
+    @overload
+    def items(self, element_type: type[T]) -> StreamedPromise[T, tuple[T, ...]]: ...
+
+    @overload
+    def items(self, element_type: Any) -> StreamedPromise[Any, tuple[Any, ...]]: ...
+
+    def items(self, element_type: Any) -> StreamedPromise[Any, tuple[Any, ...]]:
+        """The elements of the JSON list in the answer, each validated as an `element_type`, as soon as it is complete.
+
+        `element_type` is whatever pydantic can validate: a model, a dataclass, `int`, `dict[str, int]`, a union. Any
+        other is a `TypeError` of the call.
+
+        The answer is the JSON list itself, or a JSON object with one list among its values (as structured outputs of
+        providers are), or either of them with words before and behind, also in a code fence. The JSON begins at the
+        first `[` or `{` at the beginning of a line or behind a colon that turns out to be a list, or an object with a
+        list; what comes behind it does not count. A comma behind the last element is allowed.
+
+        An element that is invalid raises pydantic's `ValidationError` at its place, and the stream ends there. A list
+        that breaks off raises an `ItemsError` behind its complete elements, with what was left in `text`; so do an
+        object with two lists, and an answer (of a sequence: all messages together) without any list. A number or a
+        literal is complete when the next character is there.
+
+        >>> import miniagents
+        >>> async def main():
+        ...     print(await miniagents.Message('Here you are: [1, 2, {"a": [3]}].').as_promise.items(object))
+        >>> miniagents.run(main())
+        (1, 2, {'a': [3]})
+        """
+        adapter = _adapter(element_type)
+        return _cut(self._texts, lambda: ListCutter(adapter))
+
+    def lines(self) -> StreamedPromise[str, tuple[str, ...]]:
+        r"""The lines of the answer, without their ends (LF, CR LF or CR), empty ones too.
+
+        The last line may lack an end. An empty answer has no lines.
+
+        >>> import miniagents
+        >>> async def main():
+        ...     print(await miniagents.Message("one\n\ntwo").as_promise.lines())
+        >>> miniagents.run(main())
+        ('one', '', 'two')
+        """
+        return _cut(self._texts, LineCutter)
+
+    def sentences(self) -> StreamedPromise[str, tuple[str, ...]]:
+        r"""The sentences of the answer, by plain rules, with one space for each stretch of white space in them.
+
+        A sentence ends at an empty line; behind the wide marks of Chinese and Japanese; and behind a word that ends in
+        `.`, `!`, `?` or `…`, if white space follows, and then anything but a small letter. Quotation marks and brackets
+        that close belong to it. It does not end behind the dot of a common English abbreviation (`Dr.`, `etc.`), of
+        initials (`J.`, `U.S.`), or of a number with which it begins (`1.`), even where a reader would see an end.
+
+        >>> import miniagents
+        >>> async def main():
+        ...     print(await miniagents.Message("Is it you,\nDr. Who? It is.").as_promise.sentences())
+        >>> miniagents.run(main())
+        ('Is it you, Dr. Who?', 'It is.')
+        """
+        return _cut(self._texts, SentenceCutter)
+
+
+def _adapter(element_type: Any) -> TypeAdapter[Any]:
+    try:
+        if not isinstance(element_type, str):  # which pydantic would look up among the names that are here
+            return TypeAdapter(element_type)
+    except PydanticUserError as error:
+        raise TypeError(f"`items` takes a type that pydantic can validate, not {element_type!r}.") from error
+    raise TypeError(f"`items` takes a type, not its name {element_type!r}.")
+
+
+def _cut(
+    texts: Callable[[], AsyncGenerator[AsyncIterable[str], None]], make_cutter: Callable[[], Cutter[T]]
+) -> StreamedPromise[T, tuple[T, ...]]:
+    return StreamedPromise(lambda _: _elements(texts(), make_cutter()), start_asap=False)
+
+
+async def _elements(texts: AsyncGenerator[AsyncIterable[str], None], cutter: Cutter[T]) -> AsyncIterator[T]:
+    text: AsyncIterable[str] | None = None
+    stretch = 0
+    try:
+        async with closing(texts):
+            async for text in texts:
+                async for token in text:
+                    for piece in _pieces(token):
+                        for element in cutter.feed(piece):
+                            yield element
+                        stretch += _COST_OF_A_PIECE + len(piece)
+                        if stretch > _STRETCH:
+                            stretch = 0
+                            await asyncio.sleep(0)
+                for element in cutter.end_text():
+                    yield element
+        cutter.end()
+    finally:
+        # The traceback of an error keeps this frame, which must not lead from the error back to itself.
+        del texts, text
+
+
+def _pieces(token: str) -> Iterable[str]:
+    if len(token) <= _STRETCH:
+        return (token,)
+    return (token[start : start + _STRETCH] for start in range(0, len(token), _STRETCH))
