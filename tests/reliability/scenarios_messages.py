@@ -84,3 +84,11 @@ async def join(stage: Stage) -> None:
 async def split(stage: Stage) -> None:
     text = Message.promise(tokens(stage, "one", "\n", "\ntwo", " and\n\nthree"))
     stage.read(split_messages(text), *said("one", ("two", " and"), "three"))
+
+
+@scenario()
+async def elements(stage: Stage) -> None:
+    answer = Message.promise(tokens(stage, '{"items": [1', ", [2", '], "]"]}'))
+    stage.read(answer.items(object), 1, [2], "]")
+    replies = MessageSequence.turn_into_sequence_promise([answer, "end"])
+    stage.read(replies.lines(), '{"items": [1, [2], "]"]}', "end")
