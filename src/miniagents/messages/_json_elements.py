@@ -177,7 +177,6 @@ class ListCutter(Cutter[T]):
     def _element_is_there(self, text: str, place: int) -> int:
         if not self._count and not _may_be_json(text):
             return self._go_on_as_words(place)
-        self._found = True
         self._element = text
         self._state = ListCutter._behind_element
         return place
