@@ -114,6 +114,8 @@ wrappings = st.sampled_from(
         "```LIST```",
         "```json LIST```\n",
         '{"not json": yes, "a": [7]\n LIST',
+        '{"list": LIST, oops\n[8]',
+        "One line.\rLIST",
     ]
 )
 
@@ -144,7 +146,7 @@ def test_an_answer_without_a_list_is_an_error(text: str) -> None:
 
 def test_a_long_answer_without_a_list_is_not_shown_as_a_whole() -> None:
     """The error about a missing list has the first 200 characters of the answer, however they came."""
-    for text in (["x" * 10_000], ["xy"] * 5_000):
+    for text in (["x" * 10_000], ["xyz"] * 5_000):
         _, error = in_context(lambda text=text: read(streamed(text).items(int)))
         assert isinstance(error, ItemsError)
         assert error.text == "".join(text)[:200]
@@ -179,6 +181,7 @@ def test_items_are_there_as_soon_as_they_are_complete() -> None:
 @example(text='{"a": [1, [2], "\\"]", 3 ], "b": 1', cuts=[*range(30)])
 @example(text='Look:\n```json\n["a", 1]\n```', cuts=[*range(30)])
 @example(text='["\\"", 1', cuts=[2, 3])
+@example(text='[{"a": [{"b": "]"}]}, {"c": ["}"]}]', cuts=[*range(30)])
 def test_any_chunking_gives_the_same_items(text: str, cuts: list[int]) -> None:
     """However a text is cut into tokens, also in no tokens at all, its elements and its error are the same."""
     adapter = TypeAdapter(object)
