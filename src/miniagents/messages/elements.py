@@ -4,24 +4,22 @@ They are a stream of their own over the stream of tokens. What they wait for is 
 as its last character is.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any, Final, TypeVar, overload
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, TypeAlias, TypeVar, overload
 
 from pydantic import PydanticUserError, TypeAdapter
 
 from miniagents.messages._cutter import Cutter
 from miniagents.messages._json_elements import ItemsError, ListCutter
 from miniagents.messages._text_elements import LineCutter, SentenceCutter
+from miniagents.messages.stretches import Stretches
 from miniagents.promising.stream import StreamedPromise, closing
 
 __all__ = ["Elements", "ItemsError"]
 
 T = TypeVar("T")
 
-# How many characters are cut in one stretch before other tasks get a turn, and what each piece of them counts besides.
-_STRETCH: Final = 10_000
-_COST_OF_A_PIECE: Final = 10
+Texts: TypeAlias = AsyncGenerator[StreamedPromise[str, Any], None]
 
 
 class Elements:
@@ -38,8 +36,8 @@ class Elements:
 
     __slots__ = ()
 
-    def _texts(self) -> AsyncGenerator[AsyncIterable[str], None]:
-        """The texts that are read, each as its tokens."""
+    def _texts(self) -> Texts:
+        """The texts that are read."""
         raise NotImplementedError
 
     @overload
@@ -112,35 +110,18 @@ def _adapter(element_type: Any) -> TypeAdapter[Any]:
     raise TypeError(f"`items` takes a type, not its name {element_type!r}.")
 
 
-def _cut(
-    texts: Callable[[], AsyncGenerator[AsyncIterable[str], None]], make_cutter: Callable[[], Cutter[T]]
-) -> StreamedPromise[T, tuple[T, ...]]:
+def _cut(texts: Callable[[], Texts], make_cutter: Callable[[], Cutter[T]]) -> StreamedPromise[T, tuple[T, ...]]:
     return StreamedPromise(lambda _: _elements(texts(), make_cutter()), start_asap=False)
 
 
-async def _elements(texts: AsyncGenerator[AsyncIterable[str], None], cutter: Cutter[T]) -> AsyncIterator[T]:
-    text: AsyncIterable[str] | None = None
-    stretch = 0
+async def _elements(texts: Texts, cutter: Cutter[T]) -> AsyncIterator[T]:
+    stretches = Stretches(texts)
     try:
         async with closing(texts):
-            async for text in texts:
-                async for token in text:
-                    for piece in _pieces(token):
-                        for element in cutter.feed(piece):
-                            yield element
-                        stretch += _COST_OF_A_PIECE + len(piece)
-                        if stretch > _STRETCH:
-                            stretch = 0
-                            await asyncio.sleep(0)
-                for element in cutter.end_text():
+            async for stretch in stretches:
+                for element in cutter.end_text() if stretch is None else cutter.feed(stretch):
                     yield element
         cutter.end()
     finally:
         # The traceback of an error keeps this frame, which must not lead from the error back to itself.
-        del texts, text
-
-
-def _pieces(token: str) -> Iterable[str]:
-    if len(token) <= _STRETCH:
-        return (token,)
-    return (token[start : start + _STRETCH] for start in range(0, len(token), _STRETCH))
+        del texts, stretches

@@ -2,11 +2,11 @@
 
 import json
 import string
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 from miniagents.messages.context import MessageContext, message_resolved
-from miniagents.messages.elements import Elements
+from miniagents.messages.elements import Elements, Texts
 from miniagents.messages.frozen import Frozen, printable
 from miniagents.messages.packed import PackedText
 from miniagents.promising.appender import StreamAppender
@@ -190,7 +190,7 @@ class MessagePromise(StreamedPromise[str, Message], Elements):
             self._log = ended_log([str(self._result)])
         return super().read_pieces()
 
-    async def _texts(self) -> AsyncGenerator[AsyncIterable[str], None]:
+    async def _texts(self) -> Texts:
         yield self
 
     def _assemble(self, pieces: Sequence[str]) -> Message:

@@ -2,12 +2,12 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any, Self, TypeAlias, Union, cast
 
 from pydantic import BaseModel
 
-from miniagents.messages.elements import Elements
+from miniagents.messages.elements import Elements, Texts
 from miniagents.messages.message import (
     ErrorMessage,
     Message,
@@ -79,7 +79,7 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
             "read it with `async for`."
         )
 
-    async def _texts(self) -> AsyncGenerator[AsyncIterable[str], None]:
+    async def _texts(self) -> Texts:
         try:
             async for promise in self:
                 if promise.message_class.is_answer:
