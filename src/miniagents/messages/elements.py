@@ -118,8 +118,11 @@ async def _elements(texts: Texts, cutter: Cutter[T]) -> AsyncIterator[T]:
     stretches = Stretches(texts)
     try:
         async with closing(texts):
-            async for stretch in stretches:
-                for element in cutter.end_text() if stretch is None else cutter.feed(stretch):
+            while await stretches.next_text():
+                async for stretch in stretches:
+                    for element in cutter.feed(stretch):
+                        yield element
+                for element in cutter.end_text():
                     yield element
         cutter.end()
     finally:
