@@ -183,6 +183,11 @@ class MessagePromise(StreamedPromise[str, Message], Elements):
             known = {**defaults, **(self._known_metadata or {})}
         return Frozen(**{name: value for name, value in known.items() if name != "text" and value is not None})
 
+    @property
+    def sent_whole(self) -> Message | None:
+        """The message if it never had a streamer, so that there is nothing to wait for; else `None`."""
+        return self._result if self._known_metadata is None and isinstance(self._result, Message) else None
+
     def read_pieces(self) -> PieceReader[str]:
         """A reader of its own, from the first token on."""
         # A message that was sent whole gets its one token when somebody wants tokens, which is seldom.

@@ -97,8 +97,9 @@ def split_messages(
 
     Several messages are joined by the delimiter first. Between two `code_block_delimiter`s (`None` for none) nothing is
     split, so a fenced code block stays in one message. Empty parts are left out. `metadata` becomes fields of each
-    part. How the text was cut into tokens makes no difference. Needs a context to be read in. An error in the text is
-    raised at its place: the part that it interrupts ends with it, and so does the sequence.
+    part. How the text was cut into tokens makes no difference: what is there of a part at once is one token of it.
+    Needs a context to be read in. An error in the text is raised at its place: the part that it interrupts ends with
+    it, and so does the sequence.
 
     >>> import miniagents
     >>> async def main():
@@ -111,25 +112,29 @@ def split_messages(
     parts = _Parts(Splitter(delimiter, code_block_delimiter), metadata)
     sequence = MessageSequence.turn_into_sequence_promise(messages)
 
-    async def streamer(_: MessageSequencePromise) -> AsyncIterator[MessagePromise]:
-        stretches = Stretches(aiter(sequence))
-        is_first = True
-        try:
-            while await stretches.next_text():
-                if not is_first:
-                    for part in parts.feed(delimiter):
-                        yield part
-                is_first = False
-                async for stretch in stretches:
-                    for part in parts.feed(stretch):
-                        yield part
-            for part in parts.finish():
-                yield part
-        except BaseException as error:
-            parts.fail(error)
-            raise
+    return MessageSequence(incoming_streamer=lambda _: _split(sequence, delimiter, parts)).sequence_promise
 
-    return MessageSequence(incoming_streamer=streamer).sequence_promise
+
+async def _split(sequence: MessageSequencePromise, delimiter: str, parts: "_Parts") -> AsyncIterator[MessagePromise]:
+    stretches = Stretches(aiter(sequence))
+    is_first = True
+    part: MessagePromise | None = None
+    try:
+        while await stretches.next_text():
+            if not is_first:
+                for part in parts.feed(delimiter):
+                    yield part
+            is_first = False
+            async for stretch in stretches:
+                for part in parts.feed(stretch):
+                    yield part
+        for part in parts.finish():
+            yield part
+    except BaseException as error:
+        parts.fail(error)
+        raise
+    finally:
+        del sequence, stretches, parts, part  # as in `Promise._run_resolver`
 
 
 class _Parts:
