@@ -37,7 +37,7 @@ def in_context(function: Any) -> Any:
     return run_virtual(main)
 
 
-def streamed(tokens: list[str], pause: float = 1) -> Any:
+def streamed(tokens: list[Any], pause: float = 1) -> Any:
     async def streamer(metadata: dict[str, Any]) -> AsyncIterator[str]:
         for token in tokens:
             await asyncio.sleep(pause)
@@ -198,7 +198,9 @@ def test_joining_and_splitting_that_fails_leaves_no_cycle() -> None:
     async def main() -> None:
         for make in (
             lambda: join_messages([streamed(["a"]), "b", ConnectionError("cut")]),
+            lambda: join_messages([streamed(["a", ConnectionError("cut")])]),
             lambda: split_messages(["a", "b\n\nc", ConnectionError("cut")]),
+            lambda: split_messages(streamed(["a\n\nb", ConnectionError("cut")])),
         ):
             async with MiniAgents():
                 await fails(make)
