@@ -8,13 +8,11 @@ arrives. What is there already is cut at once, and a part that is there as a who
 import itertools
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from miniagents.messages import Message, MessagePromise, MessageSequence, MessageSequencePromise, MessageType
 from miniagents.messages.stretches import Stretches
 from miniagents.promising import StreamAppender
-
-_BOUNDARY: Final = None
 
 
 class Splitter:
@@ -65,7 +63,7 @@ class Splitter:
             else:
                 if place > start:
                     yield text[start:place]
-                yield _BOUNDARY
+                yield None
             start = end
 
 
@@ -152,7 +150,7 @@ class _Parts:
 
     def finish(self) -> Iterator[MessagePromise]:
         """The end of the text."""
-        yield from self._made_of(itertools.chain(self._splitter.finish(), (_BOUNDARY,)))
+        yield from self._made_of(itertools.chain(self._splitter.finish(), (None,)))
 
     def fail(self, error: BaseException) -> None:
         """The text breaks off with an error, and so does the part that is not complete."""
@@ -163,7 +161,7 @@ class _Parts:
     def _made_of(self, pieces: Iterable[str | None]) -> Iterator[MessagePromise]:
         said = ""
         for piece in pieces:
-            if piece is not _BOUNDARY:
+            if piece is not None:
                 said += piece
             elif self._part is not None:
                 if said:
