@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import example, given
@@ -478,7 +478,7 @@ def test_a_large_token_is_cut_in_portions(method: str) -> None:
 
 
 class Thought(Message):
-    is_answer: ClassVar[bool] = False
+    is_answer = False
 
 
 def test_the_elements_of_a_sequence_are_those_of_its_messages_in_turn() -> None:

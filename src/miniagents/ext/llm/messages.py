@@ -1,6 +1,6 @@
 """The messages of a dialog with a model: what each side says, thinks, calls and gets back."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from miniagents.messages import Message
 
@@ -50,7 +50,7 @@ class AssistantMessage(Message):
 class ThinkingMessage(Message):
     """What a model has thought before it answered, as far as it tells. The text is empty if all of it is secret."""
 
-    is_answer: ClassVar[bool] = False
+    is_answer = False
 
     role: str = "thinking"
     signature: str | None = None
@@ -68,7 +68,7 @@ class ThinkingMessage(Message):
 class ToolCallMessage(Message):
     """A model calls a tool. The text is the arguments, a JSON object, which streams as the model writes it."""
 
-    is_answer: ClassVar[bool] = False
+    is_answer = False
 
     role: str = "tool_call"
     call_id: str = ""
@@ -84,7 +84,7 @@ class ToolCallMessage(Message):
 class ToolResultMessage(Message):
     """What a tool has given to the model. The text streams if the tool's does."""
 
-    is_answer: ClassVar[bool] = False
+    is_answer = False
 
     role: str = "tool"
     call_id: str = ""
