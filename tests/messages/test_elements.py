@@ -316,7 +316,9 @@ def test_any_chunking_gives_the_same_lines(text: str, cuts: list[int]) -> None:
     ("text", "expected"),
     [
         ("One. Two!  Three?\nFour… Five", ["One.", "Two!", "Three?", "Four…", "Five"]),
-        ("  Folded\n white\tspace. ", ["Folded white space."]),
+        ("  Folded\n white\tspace\nof lines. ", ["Folded white space of lines."]),
+        ('Those (Dr. Who, and also "J. Smith").', ['Those (Dr. Who, and also "J. Smith").']),
+        ("好。 」b", ["好。", "」b"]),
         (
             "Dr. Who met J. R. Smith of the U.S. Army, e.g. here.",
             ["Dr. Who met J. R. Smith of the U.S. Army, e.g. here."],
@@ -416,7 +418,9 @@ def test_elements_that_nobody_reads_cost_nothing() -> None:
     """Elements that were asked for and never read start nothing, so an answer without a list is no error then."""
 
     async def main() -> bool:
-        return Message("no list").as_promise.items(int).resolved
+        items = Message("no list").as_promise.items(int)
+        await asyncio.sleep(1)
+        return items.resolved
 
     assert in_context(main) is False
 
@@ -491,6 +495,7 @@ def test_the_elements_of_a_sequence_are_those_of_its_messages_in_turn() -> None:
         assert await replies.items(int) == (1, 2, 3)
         assert await replies.lines() == ("Let me see. One", "[1, 2]", "Two", "[3]")
         assert await replies.sentences() == ("Let me see.", "One", "[1, 2] Two", "[3]")
+        assert await MessageSequence.turn_into_sequence_promise(["a\r", "\nb"]).lines() == ("a", "", "b")
         two = MessageSequence.turn_into_sequence_promise(["[1, ", "2]"])
         got, error = await read(two.items(int))
         assert got == [1]

@@ -103,7 +103,6 @@ class SentenceCutter(Cutter[str]):
     def end_text(self) -> Iterator[str]:
         """The last sentence."""
         self._end_word()
-        self._line_ends = 0
         if self._words:
             yield self._take_sentence()
 
