@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any, assert_type
 
+from pydantic import BaseModel
+
 from miniagents import (
     AWAIT,
     AgentCall,
@@ -31,7 +33,7 @@ from miniagents import (
 )
 from miniagents.ext.llm.llm_common import UserMessage
 from miniagents.ext.llm.openai import openai_agent
-from miniagents.promising import Promise, PromisingContext, StreamAppender
+from miniagents.promising import Promise, PromisingContext, StreamAppender, StreamedPromise
 from miniagents.utils import JudgeRequest
 
 
@@ -132,6 +134,23 @@ async def messages() -> None:
     assert_type(Titled(text="x", title="t").title, str)
     assert_type(UserMessage("hi").role, str)
     await achain_loop([plain, AWAIT, None, takes_anything, lambda messages: messages])
+
+
+class Task(BaseModel):
+    name: str
+
+
+async def elements(answer: MessagePromise) -> None:
+    replies = plain.inquire()
+    assert_type(answer.items(Task), StreamedPromise[Task, tuple[Task, ...]])
+    assert_type(replies.items(Task), StreamedPromise[Task, tuple[Task, ...]])
+    assert_type(replies.items(dict[str, int]), StreamedPromise[dict[str, int], tuple[dict[str, int], ...]])
+    assert_type(replies.items(int | str), StreamedPromise[Any, tuple[Any, ...]])
+    assert_type(replies.lines(), StreamedPromise[str, tuple[str, ...]])
+    assert_type(replies.sentences(), StreamedPromise[str, tuple[str, ...]])
+    async for task in replies.items(Task):
+        assert_type(task, Task)
+    assert_type(await answer.items(Task), tuple[Task, ...])
 
 
 async def promises() -> None:

@@ -170,7 +170,8 @@ def _obstacle_to(server: LocalServer) -> str | None:
     if not server.models:
         return "it has no model: get one first"
     if importlib.util.find_spec(OpenAICompatibleProvider.package) is None:
-        return f'the package that speaks to it is not installed: pip install "miniagents[{OpenAICompatibleProvider.extra}]"'
+        extra = OpenAICompatibleProvider.extra
+        return f'the package that speaks to it is not installed: pip install "miniagents[{extra}]"'
     return None
 
 
