@@ -164,6 +164,11 @@ class MiniAgent(Generic[P]):
         made = {name: make() for name, make in self._per_dialog.items() if self._kwargs.get(name) is None}
         return self.fork(**made) if made else self
 
+    @property
+    def needed_arguments(self) -> frozenset[str]:
+        """The names of the arguments that each call must give: those without a default that are not preset."""
+        return self._parameters.required - self._kwargs.keys()
+
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Refused: the most likely slip with agents deserves an answer that says what to write instead."""
         raise TypeError(f"An agent is not called like a function: write `{self.__name__}.inquire(messages, ...)`.")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from miniagents.ext._terminal import terminal_text
-from miniagents.ext.llm.errors import LLMError
+from miniagents.promising.errors import MiniAgentsError
 
 _HIDDEN: Final = "<secret>"
 # The words of a name: `X-Api-Key`, `api_key`, `apiKey` and `APIKey` have the same.
@@ -37,7 +37,7 @@ class Secrets:
         self._parameters = parameters
         self._keys_and_urls = keys_and_urls
 
-    def keep_out_of(self, error: LLMError) -> None:
+    def keep_out_of(self, error: MiniAgentsError) -> None:
         """Take the secrets out of what `error` says, and what the SDK has raised away from it if it is no better.
 
         Nor may that have sequences in it that a terminal would obey, for it is shown with the traceback.

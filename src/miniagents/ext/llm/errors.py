@@ -11,9 +11,13 @@ LLMError                                   the base; `partial_text` is what was 
 ├── LLMAnswerError (ValueError)            a complete answer that is not what was asked for
 ├── LLMRequestError (ValueError)           the request cannot be made
 │   └── LLMParameterError (TypeError)      the API function does not take an argument
+├── LLMTurnLimitError (RuntimeError)       the model has called tools in all of its `max_turns`
 ├── MissingKeyError (LookupError)          no API key
 └── MissingExtraError (ImportError)        the provider's package is not installed
 ```
+
+`ToolError` and `ToolSourceError` are of another kind: a tool raises the first, and the model is told what it says; the
+second is raised if it cannot be told what tools there are.
 
 They are raised where the answer is read, at their place among its tokens. What the SDK has raised is their `__cause__`,
 unless it repeats a key or is not safe for a terminal; in their own texts keys are replaced by `<secret>`.
@@ -93,6 +97,24 @@ class LLMRequestError(LLMError, ValueError):
 
 class LLMParameterError(LLMRequestError, TypeError):
     """An argument that the function of the API does not take, or not with that value."""
+
+
+class LLMTurnLimitError(LLMError, RuntimeError):
+    """The model has called tools in each of its `max_turns` answers, also in the last one."""
+
+
+class ToolError(MiniAgentsError, RuntimeError):
+    """A tool has no result. Raise it in a tool: the model is told the message, as it is, and may do better.
+
+    Of any other exception it is told the class too.
+    """
+
+
+class ToolSourceError(MiniAgentsError, ConnectionError):
+    """What tools there are cannot be known, because their server cannot be asked. Nothing was sent to the model."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(terminal_text(message))
 
 
 class MissingKeyError(LLMError, LookupError):

@@ -1,14 +1,20 @@
 """`llm_agent`: what all LLM agents are, whatever their provider."""
 
 import os
+from collections.abc import Iterable
 from typing import Any, Final
 
-from miniagents.agents import InteractionContext, miniagent
+from miniagents.agents import InteractionContext, MiniAgent, miniagent
 from miniagents.ext.llm._client import ClientOptions
 from miniagents.ext.llm._exchange import Exchange, Patience
+from miniagents.ext.llm._tool_calls import ToolCalls
+from miniagents.ext.llm._toolbox import Toolbox
+from miniagents.ext.llm._turns import take_turns
 from miniagents.ext.llm.errors import LLMParameterError
 from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.messages import (
+    Approval,
+    ApprovalRequest,
     AssistantMessage,
     SystemMessage,
     ThinkingMessage,
@@ -18,12 +24,16 @@ from miniagents.ext.llm.messages import (
 )
 from miniagents.ext.llm.prompt import Prompt, Turn
 from miniagents.ext.llm.provider import AnswerEvent, LLMProvider, ThinkingPiece, ToolCallPiece
+from miniagents.ext.llm.tools import ToolLike
 from miniagents.messages import Message
 from miniagents.promising.context import current_context
 
 __all__ = [
     "DEFAULT_MAX_SILENCE",
+    "DEFAULT_MAX_TURNS",
     "AnswerEvent",
+    "Approval",
+    "ApprovalRequest",
     "AssistantMessage",
     "ClientOptions",
     "LLMProvider",
@@ -42,6 +52,9 @@ __all__ = [
 DEFAULT_MAX_SILENCE: Final = 600.0
 """Seconds that a model may be silent if the call does not say: as long as the SDKs wait."""
 
+DEFAULT_MAX_TURNS: Final = 20
+"""How often a model is asked if the call does not say."""
+
 
 @miniagent
 async def llm_agent(
@@ -52,6 +65,9 @@ async def llm_agent(
     model: str | None = None,
     stream: bool | None = None,
     system: str | Message | None = None,
+    tools: Iterable[ToolLike] | None = None,
+    max_turns: int | None = DEFAULT_MAX_TURNS,
+    approver: MiniAgent[...] | None = None,
     async_client: Any = None,
     api_key: str | None = None,
     base_url: str | None = None,
@@ -75,6 +91,16 @@ async def llm_agent(
     - `stream`: whether the tokens come while they are made; by default what `stream_llm_tokens_by_default` of the
       `MiniAgents` context says.
     - `system`: the system prompt. Messages with the role `system` are added to it.
+    - `tools`: what the model may call: functions, agents, and what `miniagents.ext.llm.tools` makes of them. The calls
+      of an answer run at the same time, each as a `ToolResultMessage` of the reply, which streams; then the model is
+      asked again, until an answer calls no tool. What a tool raises, and what is wrong with a call, is told to the
+      model as the result. Dicts are tools in the provider's own format: a call of one of them ends the reply, and
+      whoever has asked runs it.
+    - `max_turns`: how often the model is asked; `None` for no limit. If it still calls tools then, these are not run,
+      and the reply ends in an `LLMTurnLimitError`.
+    - `approver`: the agent that is sent an `ApprovalRequest` before a tool that `needs_approval` is called, such as
+      `console_user_agent`. Its last message decides: an `Approval`, or the text `yes` or `y`, without regard to case.
+      All else refuses, and is told to the model.
     - `api_key`, `base_url`: of the client; by default what the SDK finds in the environment. There is one client for
       each outermost context and choice of these; it is closed with that context.
     - `async_client`: a client of your own, which stays open.
@@ -117,6 +143,10 @@ async def llm_agent(
         stream = getattr(current_context(), "stream_llm_tokens_by_default", True)
     # The SDKs know it as `timeout`, which for every agent is the time that a whole call may take.
     request_timeout = {} if max_silence == DEFAULT_MAX_SILENCE else {"timeout": max_silence}
+    if max_turns is not None:
+        _check_turns(max_turns)
+    toolbox = await Toolbox.of(tools)
+    calls = ToolCalls(toolbox, approver)
     exchange = Exchange(
         ctx,
         provider,
@@ -125,6 +155,11 @@ async def llm_agent(
         patience,
         max_ahead,
         limits,
-        {"model": model, "stream": stream, **request_timeout, **parameters},
+        {"model": model, "stream": stream, **request_timeout, **toolbox.of_provider(), **parameters},
     )
-    await exchange.ask(Prompt.of(await ctx.message_promises, system))
+    await take_turns(exchange, await ctx.message_promises, system, calls, max_turns)
+
+
+def _check_turns(turns: object) -> None:
+    if not isinstance(turns, int) or isinstance(turns, bool) or turns < 1:
+        raise LLMParameterError(f"`max_turns` is a whole number from 1, or None for no limit, not {turns!r}.")

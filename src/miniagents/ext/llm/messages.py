@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from miniagents.messages import Message
 
 __all__ = [
+    "Approval",
+    "ApprovalRequest",
     "AssistantMessage",
     "SystemMessage",
     "ThinkingMessage",
@@ -93,6 +95,32 @@ class ToolResultMessage(Message):
     """The name of the tool."""
     is_error: bool = False
     """Whether the tool has failed, was refused, or was not there; then the text says why."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, text: str | None = None, /, **metadata: Any) -> None: ...
+
+
+class ApprovalRequest(Message):
+    """Whether a tool may be called, asked of whoever approves. The text is the question, for people."""
+
+    role: str = "assistant"
+    tool: str = ""
+    """The name of the tool."""
+    arguments: str = ""
+    """What it would be called with, a JSON object."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, text: str | None = None, /, **metadata: Any) -> None: ...
+
+
+class Approval(Message):
+    """The answer to an `ApprovalRequest`. The text is for the model, if it is refused."""
+
+    role: str = "user"
+    approved: bool = False
+    """Whether the tool may be called, this once."""
 
     if TYPE_CHECKING:
 

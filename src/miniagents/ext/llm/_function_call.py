@@ -1,0 +1,104 @@
+"""Calls of functions, and what they give as text."""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import functools
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from typing import Any
+
+from pydantic_core import to_json
+
+from miniagents.ext._threads import in_daemon_thread
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
+from miniagents.messages import Message, MessagePromise, MessageSequencePromise
+from miniagents.promising.stream import closing
+
+
+async def call_function(function: Callable[..., Any], arguments: dict[str, Any]) -> AsyncGenerator[str, None]:
+    """The text of what `function` returns or yields, piece by piece. One that is not async runs in a thread."""
+    call = functools.partial(function, **arguments)
+    is_plain = inspect.isroutine(function) or isinstance(function, functools.partial)
+    body: Any = function if is_plain else getattr(function, "__call__", None)  # noqa: B004 (not to ask whether it is there)
+    if inspect.isasyncgenfunction(body):
+        result = call()
+    elif inspect.iscoroutinefunction(body):
+        result = await call()
+    else:
+        result = await _in_thread(call)
+        if inspect.isawaitable(result) and not isinstance(result, (MessagePromise, MessageSequencePromise)):
+            result = await result  # of a function that wraps an async one
+    async with closing(_text_of(result)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+async def said_in(replies: MessageSequencePromise) -> AsyncGenerator[str, None]:
+    """The text of the answers in a reply, with empty lines between them, while they come."""
+    is_first = True
+    async for promise in replies:
+        if not is_answer(promise.message_class):
+            continue
+        if not is_first:
+            yield "\n\n"
+        is_first = False
+        async for token in promise:
+            yield token
+
+
+def is_answer(message_class: type[Message]) -> bool:
+    """Whether messages of this class are what an agent says, and not how it came to it."""
+    return not issubclass(message_class, (ThinkingMessage, ToolCallMessage, ToolResultMessage))
+
+
+async def _text_of(result: Any) -> AsyncGenerator[str, None]:
+    if isinstance(result, MessageSequencePromise):
+        async with closing(said_in(result)) as pieces:
+            async for piece in pieces:
+                yield piece
+    elif isinstance(result, AsyncIterable):  # a promise of a message too
+        async with closing(result) as pieces:
+            async for piece in pieces:
+                yield _as_text(piece)
+    elif result is not None:
+        yield _as_text(result)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return str.__str__(value)  # the text of a member of an enum, not its name
+    if isinstance(value, Message):
+        return str(value)
+    return to_json(value).decode()
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    variables = contextvars.copy_context()
+    loop = asyncio.get_running_loop()
+    result, error = await loop.run_in_executor(_DaemonThreads(), lambda: variables.run(_outcome, call))
+    if error is not None:
+        raise error
+    return result
+
+
+def _outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What a call returns, and what it raises: a future cannot hold all that a function can raise."""
+    try:
+        result = call()
+        if inspect.isgenerator(result):
+            result = "".join(map(_as_text, result))
+    except BaseException as error:
+        return None, error
+    return result, None
+
+
+class _DaemonThreads(concurrent.futures.Executor):
+    """A thread of its own for each call, for which no exit of the program waits.
+
+    As an executor, so that event loops which simulate time refuse it by the name that people know.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+        """Run it."""
+        return in_daemon_thread(functools.partial(fn, *args, **kwargs), "tool")
