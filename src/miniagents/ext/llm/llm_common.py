@@ -24,6 +24,7 @@ from miniagents.ext.llm.messages import (
 )
 from miniagents.ext.llm.prompt import Prompt, Turn
 from miniagents.ext.llm.provider import AnswerEvent, LLMProvider, ThinkingPiece, ToolCallPiece
+from miniagents.ext.llm.structured import WantedAnswer
 from miniagents.ext.llm.tools import ToolLike
 from miniagents.messages import Message
 from miniagents.promising.context import current_context
@@ -68,6 +69,7 @@ async def llm_agent(
     tools: Iterable[ToolLike] | None = None,
     max_turns: int | None = DEFAULT_MAX_TURNS,
     approver: MiniAgent[...] | None = None,
+    response_type: Any = None,
     async_client: Any = None,
     api_key: str | None = None,
     base_url: str | None = None,
@@ -101,6 +103,9 @@ async def llm_agent(
     - `approver`: the agent that is sent an `ApprovalRequest` before a tool that `needs_approval` is called, such as
       `console_user_agent`. Its last message decides: an `Approval`, or the text `yes` or `y`, without regard to case.
       All else refuses, and is told to the model.
+    - `response_type`: what the answer is to be: a pydantic model, or any type that has a JSON schema. It then is a
+      `TypedAnswer`, whose text is JSON and whose `value` is validated. One that is not valid is repaired once: the
+      model is told what is wrong and answers again, in one more message; then the reply ends in an `LLMAnswerError`.
     - `api_key`, `base_url`: of the client; by default what the SDK finds in the environment. There is one client for
       each outermost context and choice of these; it is closed with that context.
     - `async_client`: a client of your own, which stays open.
@@ -145,6 +150,7 @@ async def llm_agent(
     request_timeout = {} if max_silence == DEFAULT_MAX_SILENCE else {"timeout": max_silence}
     if max_turns is not None:
         _check_turns(max_turns)
+    wanted = WantedAnswer.of(response_type)
     toolbox = await Toolbox.of(tools)
     calls = ToolCalls(toolbox, approver)
     exchange = Exchange(
@@ -157,7 +163,7 @@ async def llm_agent(
         limits,
         {"model": model, "stream": stream, **request_timeout, **toolbox.of_provider(), **parameters},
     )
-    await take_turns(exchange, await ctx.message_promises, system, calls, max_turns)
+    await take_turns(exchange, await ctx.message_promises, system, calls, max_turns, wanted)
 
 
 def _check_turns(turns: object) -> None:

@@ -8,7 +8,8 @@ city = await value_of(replies, City)                # a `City`, for type checker
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -75,14 +76,15 @@ def parsed(text: str, response_type: Any) -> Any:
     adapter: TypeAdapter[Any] = TypeAdapter(response_type)
     try:
         return adapter.validate_json(text)
-    except ValidationError:
-        inner = _unwrapped(text)
-        if inner is not None:
-            try:
-                return adapter.validate_json(inner)
-            except ValidationError as inner_error:
-                error = inner_error
-        raise LLMAnswerError(f"The answer is not a {_name_of(response_type)}: {error}", partial_text=text) from error
+    except ValidationError as error:
+        problem = error
+    inner = _unwrapped(text)
+    if inner is not None:
+        try:
+            return adapter.validate_json(inner)
+        except ValidationError as error:
+            problem = error
+    raise LLMAnswerError(f"The answer is not a {_name_of(response_type)}: {problem}", partial_text=text) from problem
 
 
 def _unwrapped(text: str) -> str | None:
@@ -91,6 +93,32 @@ def _unwrapped(text: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     return json.dumps(value[_WRAPPED]) if isinstance(value, dict) and value.keys() == {_WRAPPED} else None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedAnswer:
+    """What an answer must be."""
+
+    answer_class: type[AssistantMessage] = AssistantMessage
+    schema: AnswerSchema | None = None
+
+    @classmethod
+    def of(cls, response_type: Any) -> "WantedAnswer":
+        """An answer of a `response_type`; any text if that is `None`."""
+        return cls() if response_type is None else cls(TypedAnswer[response_type], answer_schema(response_type))
+
+    def problem_of(self, answer: Iterable[Message]) -> LLMAnswerError | None:
+        """What is wrong with an answer, if something is."""
+        if self.schema is None:
+            return None
+        said = [message for message in answer if isinstance(message, TypedAnswer)]
+        try:
+            if not said:
+                raise LLMAnswerError("The answer has no text.")
+            said[-1].value  # noqa: B018  (it is validated when it is asked for)
+        except LLMAnswerError as problem:
+            return problem
+        return None
 
 
 def repair_request(problem: LLMAnswerError) -> Message:
