@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(90)
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 MOST_LINES = 60
 # Those that take a while, and what they say before that while is over.
-PACED = {"many_readers": "Once", "parallel_research": "Why", "self_play": "Ada:"}
+PACED = {"many_readers": "Once", "parallel_research": "Why", "planner": "planned", "self_play": "Ada:"}
 
 every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 

@@ -23,6 +23,10 @@ PUBLIC_NAMES = (
     ),
     (("AWAIT", "CLEAR"), ("miniagents", "miniagents.promising.sentinels")),
     (("join_messages", "split_messages", "adialog_loop", "achain_loop"), ("miniagents", "miniagents.utils")),
+    (
+        ("fallback", "retry", "first_of", "hedge", "best_of", "map_agents"),
+        ("miniagents", "miniagents.utils"),
+    ),
     (("ChatHistory", "InMemoryChatHistory"), ("miniagents", "miniagents.ext.history_agents")),
     (("ChatHistoryMD",), ("miniagents.ext.history_agents", "miniagents.ext.chat_history_md")),
     (("console_user_agent",), ("miniagents.ext.misc_agents", "miniagents.ext.console_user_agent")),

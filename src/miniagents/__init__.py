@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from miniagents.agents import AgentCall as AgentCall
+    from miniagents.agents import Budget as Budget
+    from miniagents.agents import BudgetExceededError as BudgetExceededError
     from miniagents.agents import InteractionContext as InteractionContext
     from miniagents.agents import MiniAgent as MiniAgent
     from miniagents.agents import MiniAgents as MiniAgents
+    from miniagents.agents import Usage as Usage
+    from miniagents.agents import check_budget as check_budget
     from miniagents.agents import miniagent as miniagent
+    from miniagents.agents import record_usage as record_usage
     from miniagents.agents import run as run
     from miniagents.ext.history_agents import ChatHistory as ChatHistory
     from miniagents.ext.history_agents import InMemoryChatHistory as InMemoryChatHistory
@@ -31,17 +36,28 @@ if TYPE_CHECKING:
     from miniagents.promising import MiniAgentsError as MiniAgentsError
     from miniagents.utils import achain_loop as achain_loop
     from miniagents.utils import adialog_loop as adialog_loop
+    from miniagents.utils import best_of as best_of
+    from miniagents.utils import fallback as fallback
+    from miniagents.utils import first_of as first_of
+    from miniagents.utils import hedge as hedge
     from miniagents.utils import join_messages as join_messages
+    from miniagents.utils import map_agents as map_agents
+    from miniagents.utils import retry as retry
     from miniagents.utils import split_messages as split_messages
 
 __version__ = "0.1.0"
 
 _HOMES: Final = {
     "AgentCall": "agents",
+    "Budget": "agents",
+    "BudgetExceededError": "agents",
     "InteractionContext": "agents",
     "MiniAgent": "agents",
     "MiniAgents": "agents",
+    "Usage": "agents",
+    "check_budget": "agents",
     "miniagent": "agents",
+    "record_usage": "agents",
     "run": "agents",
     "ChatHistory": "ext.history_agents",
     "InMemoryChatHistory": "ext.history_agents",
@@ -58,7 +74,13 @@ _HOMES: Final = {
     "MiniAgentsError": "promising",
     "achain_loop": "utils",
     "adialog_loop": "utils",
+    "best_of": "utils",
+    "fallback": "utils",
+    "first_of": "utils",
+    "hedge": "utils",
     "join_messages": "utils",
+    "map_agents": "utils",
+    "retry": "utils",
     "split_messages": "utils",
 }
 
@@ -66,6 +88,8 @@ __all__ = [
     "AWAIT",
     "CLEAR",
     "AgentCall",
+    "Budget",
+    "BudgetExceededError",
     "ChatHistory",
     "EndOfDialog",
     "ErrorMessage",
@@ -80,11 +104,20 @@ __all__ = [
     "MiniAgent",
     "MiniAgents",
     "MiniAgentsError",
+    "Usage",
     "__version__",
     "achain_loop",
     "adialog_loop",
+    "best_of",
+    "check_budget",
+    "fallback",
+    "first_of",
+    "hedge",
     "join_messages",
+    "map_agents",
     "miniagent",
+    "record_usage",
+    "retry",
     "run",
     "split_messages",
 ]

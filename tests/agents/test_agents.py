@@ -585,6 +585,36 @@ async def test_a_call_leaves_no_reference_cycles() -> None:
             gc.enable()
 
 
+async def test_an_error_that_was_passed_on_leaves_no_reference_cycles() -> None:
+    """A call that fails is freed by reference counting alone, also if its caller has passed on its replies."""
+    import gc
+
+    @miniagent
+    async def failing(ctx: InteractionContext) -> None:
+        raise ValueError("no")
+
+    @miniagent
+    async def passing_on(ctx: InteractionContext) -> None:
+        ctx.reply(failing.inquire())
+
+    async def calls(count: int) -> None:
+        async with MiniAgents():
+            for _ in range(count):
+                with pytest.raises(ValueError, match="no"):
+                    await passing_on.inquire()
+
+    await calls(1)
+    gc.collect()
+    gc.disable()
+    try:
+        await calls(1)
+        once = gc.collect()
+        await calls(100)
+        assert gc.collect() == once  # what the context itself leaves, whatever ran in it
+    finally:
+        gc.enable()
+
+
 async def test_what_an_agent_returns_is_not_lost_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
     """An agent that returns its answer instead of replying with it is told so."""
 

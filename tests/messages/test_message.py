@@ -114,6 +114,22 @@ def test_a_streamed_message_is_read_while_it_is_written() -> None:
     run_virtual(scenario)
 
 
+def test_whether_a_message_was_sent_whole() -> None:
+    """`sent_whole` is the message if it never had a streamer, read or not, and `None` for a streamed one, even at its end."""
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            message = Message("all of it")
+            whole, streamed = message.as_promise, Message.promise(three_tokens)
+            assert whole.sent_whole is message
+            assert [token async for token in whole] == ["all of it"]
+            assert whole.sent_whole is message
+            await streamed
+            assert streamed.sent_whole is None
+
+    run_virtual(scenario)
+
+
 async def test_a_message_that_was_sent_whole_streams_as_one_token() -> None:
     """A resolved promise of a message needs no context; its text is one token."""
     message = Message("all of it", role="user")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,6 +22,7 @@ from miniagents.promising import (
     PromisingContext,
     SequencePromise,
     StreamAppender,
+    StreamedPromise,
 )
 from miniagents.promising.log import Failure
 from miniagents.promising.sequence import EXPAND, RopeReader, SequenceAppender, flatten
@@ -435,6 +437,29 @@ def test_an_error_of_the_source_ends_the_sequence() -> None:
         return seen
 
     assert run_virtual(scenario) == [1]
+
+
+def test_a_source_that_fails_leaves_no_cycle() -> None:
+    """A failed sequence whose source is a stream itself is freed at once, with that stream."""
+
+    async def read() -> None:
+        with contextlib.suppress(ConnectionError):
+            await FlatSequence[Any](
+                lambda _: StreamedPromise(prefill_pieces=[1, ConnectionError("cut")])
+            ).sequence_promise
+            raise AssertionError
+
+    async def scenario() -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            async with PromisingContext():
+                await read()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+    run_virtual(scenario)
 
 
 def convert(value: Any) -> Any:

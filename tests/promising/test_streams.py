@@ -290,6 +290,41 @@ async def test_a_reader_goes_on_where_it_is() -> None:
     assert [piece async for piece in reader] == [2, 3]
 
 
+async def test_a_reader_takes_what_is_there_at_once() -> None:
+    """`take_ready` gives the pieces that are there, in portions and none behind an error, and the reader goes on behind them."""
+    appender: StreamAppender[int] = StreamAppender()
+    with appender:
+        reader = StreamedPromise[int, Any](appender).read_pieces()
+        assert reader.take_ready() == []
+        for number in range(1500):
+            appender.append(number)
+        assert await anext(reader) == 0
+        assert reader.take_ready() == list(range(1, 1001))
+        assert reader.take_ready() == list(range(1001, 1500))
+        assert reader.take_ready() == []
+        appender.append(1500).append(ValueError("x")).append(1502)  # type: ignore[arg-type]
+        assert reader.take_ready() == [1500]
+        assert reader.take_ready() == []
+        with pytest.raises(ValueError, match="x"):
+            await anext(reader)
+        assert reader.take_ready() == []
+
+
+def test_what_is_taken_at_once_lets_the_producer_go_on() -> None:
+    """Pieces that a reader takes at once count for the bound of the producer."""
+
+    async def scenario() -> list[list[int]]:
+        async with PromisingContext():
+            reader = StreamedPromise[int, Any](numbers, max_ahead=2).read_pieces()
+            got = []
+            for _ in range(3):
+                await asyncio.sleep(10)
+                got.append(reader.take_ready())
+            return got
+
+    assert run_virtual(scenario) == [[0, 1], [2, 3], [4]]
+
+
 # ---------------------------------------------------------------------- appenders
 
 

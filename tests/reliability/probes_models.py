@@ -45,7 +45,11 @@ class FakeModel:
     @property
     def turns(self) -> list[tuple[str, str]]:
         """The roles and texts of its last request, without the system prompt."""
-        turns = [(turn["role"], turn["content"]) for turn in self.requests[-1]["messages"]]
+        turns = [
+            (turn["role"], part if isinstance(part, str) else part["text"])
+            for turn in self.requests[-1]["messages"]
+            for part in ([turn["content"]] if isinstance(turn["content"], str) else turn["content"])
+        ]
         return [turn for turn in turns if turn[0] != "system"]
 
 

@@ -8,7 +8,6 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,13 +18,14 @@ import openai
 
 from miniagents import Message, MiniAgent, MiniAgents
 from miniagents.ext.chat_history_md import ChatHistoryMD
-from miniagents.ext.llm import _client, _sdk
+from miniagents.ext.llm import _client, _pool, _sdk
 from miniagents.ext.llm._client import ClientOptions
 from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
 from reliability.probes import Expect, PlantedHole, Probes, all_of
+from support.llm import client_with_transport
 
 SECRETS = Probes("secrets")
 
@@ -212,7 +212,7 @@ SINKS = {"an error": _raised, "what is kept of an error": _as_a_message, "the lo
 @contextlib.contextmanager
 def _served(respond: Callable[[httpx2.Request], httpx2.Response], source: Source) -> Iterator[MiniAgent[...]]:
     """An agent with the real SDK, whose requests are answered without a network."""
-    http = partial(httpx2.AsyncClient, transport=httpx2.MockTransport(respond))
+    http = client_with_transport(httpx2.AsyncClient, httpx2.MockTransport(respond))
     arguments = {"model": "m", **source.arguments}
     if source.client is None:
         arguments["max_retries"] = 0
@@ -221,7 +221,7 @@ def _served(respond: Callable[[httpx2.Request], httpx2.Response], source: Source
     with all_of(
         [
             patch.dict(os.environ, {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere", **source.environment}),
-            *(patch.object(module, "DefaultAsyncHttpxClient", http) for module in (openai, anthropic)),
+            patch.object(_pool, "spread_transport", lambda: {"transport": httpx2.MockTransport(respond)}),
         ]
     ):
         yield source.agent.fork(**arguments)

@@ -1,11 +1,12 @@
 """The scenarios of messages and sequences."""
 
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from miniagents import Message, MessageSequence, join_messages, split_messages
 from miniagents.promising import FlatSequence, Promise, StreamAppender
-from miniagents.testing.contract import Raised
+from miniagents.testing.contract import Raised, Transcript, is_cut_of
 from reliability.scenarios import own_cancellation, said, scenario, tokens
 from reliability.stage import Stage
 
@@ -80,7 +81,31 @@ async def join(stage: Stage) -> None:
     stage.read(join_messages(parts, delimiter="+"), "a", "b", "+", "c", "+", "d")
 
 
+def by_character(messages: Iterable[Any]) -> Transcript:
+    """A transcript of messages as if each character had been a token."""
+    return Transcript(
+        Transcript(itertools.chain.from_iterable((one,) if isinstance(one, Raised) else one for one in message))
+        if isinstance(message, Transcript)
+        else message
+        for message in messages
+    )
+
+
 @scenario()
 async def split(stage: Stage) -> None:
     text = Message.promise(tokens(stage, "one", "\n", "\ntwo", " and\n\nthree"))
-    stage.read(split_messages(text), *said("one", ("two", " and"), "three"))
+    # What is there at once is one token of a part, so only the characters are the same in every order of tasks.
+    whole = by_character(said("one", "two and", "three"))
+    stage.read(
+        split_messages(text),
+        accepts=lambda got: by_character(got) == whole,
+        accepts_cut=lambda got: is_cut_of(by_character(got), whole, stage.may_end),
+    )
+
+
+@scenario()
+async def elements(stage: Stage) -> None:
+    answer = Message.promise(tokens(stage, '{"items": [1', ", [2", '], "]"]}'))
+    stage.read(answer.items(object), 1, [2], "]")
+    replies = MessageSequence.turn_into_sequence_promise([answer, "end"])
+    stage.read(replies.lines(), '{"items": [1, [2], "]"]}', "end")

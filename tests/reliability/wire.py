@@ -6,14 +6,15 @@ import gc
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import anthropic
 import httpx2
 import openai
 
 from miniagents import Message, MiniAgents
+from miniagents.ext.llm import _pool
 from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
 from miniagents.ext.llm.errors import LLMError
 from miniagents.ext.llm.llm_common import AssistantMessage, ClientOptions, ThinkingMessage, ToolCallMessage
@@ -94,14 +95,10 @@ _AGENTS: dict[str, Any] = {
 
 def _client(adapter: str, transport: _Transport) -> Any:
     """What the adapter makes of the real SDK, but for the connections."""
-    if adapter == "anthropic":
-        http = functools.partial(anthropic.DefaultAsyncHttpxClient, transport=transport)
-        sdk = SimpleNamespace(AsyncAnthropic=anthropic.AsyncAnthropic, DefaultAsyncHttpxClient=http)
-        return AnthropicProvider().make_client(sdk, _OPTIONS)
-    http = functools.partial(openai.DefaultAsyncHttpxClient, transport=transport)
-    sdk = SimpleNamespace(AsyncOpenAI=openai.AsyncOpenAI, DefaultAsyncHttpxClient=http)
-    provider = OpenAIProvider() if adapter == "openai" else OpenAICompatibleProvider()
-    return provider.make_client(sdk, _OPTIONS)
+    sdk = anthropic if adapter == "anthropic" else openai
+    providers = {"openai": OpenAIProvider, "compatible": OpenAICompatibleProvider, "anthropic": AnthropicProvider}
+    with patch.object(_pool, "spread_transport", lambda: {"transport": transport}):
+        return providers[adapter]().make_client(sdk, _OPTIONS)
 
 
 @dataclass

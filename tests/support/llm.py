@@ -1,10 +1,15 @@
 """A loopback server in the place of the LLM providers, for programs that use the real SDKs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import httpx2
 
 from miniagents.testing.llm_server import LLMRequest, LLMServer
+
+T = TypeVar("T")
 
 # An upper bound for a machine under load, never a time that a test waits for.
 DEADLINE_SECONDS = 15.0
@@ -26,3 +31,8 @@ async def next_request(server: LLMServer) -> LLMRequest:
     """Wait for a program's next request to `server`; a program that never sends one fails."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         return await server.next_request()
+
+
+def client_with_transport(make: Callable[..., T], transport: httpx2.AsyncBaseTransport) -> Callable[..., T]:
+    """`make`, an HTTP client's class, for clients that send their requests to `transport`, whatever else they are told."""
+    return lambda **options: make(**{**options, "transport": transport})

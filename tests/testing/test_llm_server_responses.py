@@ -208,6 +208,13 @@ def user(*parts: Any) -> dict[str, Any]:
     [
         ({"input": None}, "Missing required parameter: 'input'"),
         ({"input": [CALL]}, "No tool output found for function call c"),
+        ({"model": 7}, "Missing required parameter: 'model'"),
+        ({"previous_response_id": "r"}, "Previous response with id 'r' not found"),
+        ({"input": [{"type": "reasoning", "id": "r"}]}, r"'input\[0\].summary'"),
+        ({"input": [{"type": "item_reference", "id": "r"}]}, "Item with id 'r' not found"),
+        ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "No tool call found"),
+        ({"text": {"format": {"type": "xml"}}}, "Invalid value: 'xml'"),
+        ({"input": [{"type": "tool_use"}]}, "Invalid value: 'tool_use'. Supported values are: 'message'"),
         ({"input": [7]}, r"'input\[0\]': expected an object"),
         ({"input": [{"role": "tool", "content": "x"}]}, "Supported values are: 'assistant', 'system'"),
         ({"input": [{"role": "user"}]}, r"'input\[0\].content'"),

@@ -1,27 +1,42 @@
 """The types of the public API as a user meets them. mypy and pyright read this file; nothing runs it."""
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any, assert_type
+
+from pydantic import BaseModel
 
 from miniagents import (
     AWAIT,
     AgentCall,
+    Budget,
+    BudgetExceededError,
     InteractionContext,
     Message,
     MessagePromise,
     MessageSequencePromise,
     MiniAgent,
     MiniAgents,
+    Usage,
     achain_loop,
+    best_of,
+    check_budget,
+    fallback,
+    first_of,
+    hedge,
     join_messages,
+    map_agents,
     miniagent,
+    record_usage,
+    retry,
     split_messages,
 )
 from miniagents.ext.llm.llm_common import UserMessage
 from miniagents.ext.llm.mcp import MCPTools, mcp_tools
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.tools import AgentTool, Tool, tool
-from miniagents.promising import Promise, PromisingContext, StreamAppender
+from miniagents.promising import Promise, PromisingContext, StreamAppender, StreamedPromise
+from miniagents.utils import JudgeRequest
 
 
 @miniagent
@@ -60,6 +75,21 @@ async def limits_and_binds() -> None:
     replies.cancel("enough")
 
 
+async def counts_and_limits() -> None:
+    budget = Budget(tokens=10_000, cost=0.5, calls=10, seconds=60)
+    replies = with_parameters.inquire("hi", budget=budget, loud=True)
+    assert_type(replies.usage(), Usage)
+    assert_type(plain.initiate_inquiry(budget=budget), AgentCall)
+    try:
+        check_budget()
+    except BudgetExceededError as error:
+        assert_type(error.spent, Usage | None)
+    record_usage(Usage(calls=1, input_tokens=5, cost=Decimal("0.1")) + Usage(cost=0.25), model="m")
+    assert_type(replies.usage().cost, Decimal | None)
+    assert_type(replies.usage().by_model["m"].calls, int)
+    assert_type(MiniAgents().usage(), Usage)
+
+
 @miniagent
 async def takes_anything(ctx: InteractionContext, **kwargs: Any) -> None:
     assert_type(ctx.agent_trace, tuple[MiniAgent[...], ...])
@@ -69,6 +99,26 @@ async def forks() -> None:
     assert_type(takes_anything.fork(alias="FORK", anything=1), MiniAgent[...])
     assert_type(takes_anything.inquire(None, whatever=2), MessageSequencePromise)
     assert_type(openai_agent.fork(model="m", temperature=0.5).inquire("hi", system="Be brief."), MessageSequencePromise)
+
+
+async def judge(request: JudgeRequest) -> int:
+    assert_type(request.candidates, tuple[tuple[Message, ...], ...])
+    return 0
+
+
+async def combines() -> None:
+    """An agent that is made of agents takes what they take."""
+    assert_type(fallback(with_parameters, with_parameters, on=(ValueError, OSError)).alias, str)
+    fallback(with_parameters, with_parameters).inquire("hi", loud=True)
+    assert_type(fallback(plain, plain, whole=True), MiniAgent[[]])
+    assert_type(first_of(plain, plain), MiniAgent[[]])
+    assert_type(retry(plain, attempts=2, delay=0.5), MiniAgent[[]])
+    assert_type(hedge(plain, after=1), MiniAgent[[]])
+    assert_type(best_of(2, plain, takes_anything), MiniAgent[[]])
+    assert_type(best_of(2, plain, judge), MiniAgent[[]])
+    assert_type(best_of(2, plain, lambda request: len(request.candidates) - 1), MiniAgent[[]])
+    assert_type(map_agents(plain, ["a", Message("b")], max_concurrency=2), MiniAgent[[]])
+    map_agents(retry(hedge(with_parameters, after=1))).inquire(["a", "b"], loud=True)
 
 
 class Titled(Message):
@@ -86,6 +136,23 @@ async def messages() -> None:
     assert_type(Titled(text="x", title="t").title, str)
     assert_type(UserMessage("hi").role, str)
     await achain_loop([plain, AWAIT, None, takes_anything, lambda messages: messages])
+
+
+class Task(BaseModel):
+    name: str
+
+
+async def elements(answer: MessagePromise) -> None:
+    replies = plain.inquire()
+    assert_type(answer.items(Task), StreamedPromise[Task, tuple[Task, ...]])
+    assert_type(replies.items(Task), StreamedPromise[Task, tuple[Task, ...]])
+    assert_type(replies.items(dict[str, int]), StreamedPromise[dict[str, int], tuple[dict[str, int], ...]])
+    assert_type(replies.items(int | str), StreamedPromise[Any, tuple[Any, ...]])
+    assert_type(replies.lines(), StreamedPromise[str, tuple[str, ...]])
+    assert_type(replies.sentences(), StreamedPromise[str, tuple[str, ...]])
+    async for task in replies.items(Task):
+        assert_type(task, Task)
+    assert_type(await answer.items(Task), tuple[Task, ...])
 
 
 async def promises() -> None:
@@ -143,6 +210,12 @@ async def calls_that_are_wrong(ctx: InteractionContext) -> None:
     with_parameters.inquire("hi", lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with_parameters.inquire("hi", loud="very")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with_parameters.inquire("hi", timeout="soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with_parameters.inquire("hi", budget=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Budget(tokens=0.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Usage(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Message(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Titled(text="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    fallback(with_parameters).inquire("hi", lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    retry(plain, on=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    first_of(judge)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await achain_loop([5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

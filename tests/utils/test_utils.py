@@ -1,6 +1,8 @@
 """Joining, splitting, loops."""
 
 import asyncio
+import contextlib
+import gc
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
@@ -35,7 +37,7 @@ def in_context(function: Any) -> Any:
     return run_virtual(main)
 
 
-def streamed(tokens: list[str], pause: float = 1) -> Any:
+def streamed(tokens: list[Any], pause: float = 1) -> Any:
     async def streamer(metadata: dict[str, Any]) -> AsyncIterator[str]:
         for token in tokens:
             await asyncio.sleep(pause)
@@ -159,6 +161,59 @@ def test_an_error_in_the_text_ends_the_part_that_it_interrupts() -> None:
         return tokens
 
     assert in_context(main) == ["tw"]
+
+
+def test_what_is_there_at_once_is_one_token() -> None:
+    """Of a text that is there already each part is sent whole, however it was cut; a part that is not complete streams."""
+
+    async def main() -> Any:
+        text = streamed(["On", "e", "\n", "\nT", "wo", "\n\n", "Thr", "ee"], pause=0)
+        await text
+        return [[token async for token in part] async for part in split_messages(text, role="user")]
+
+    assert in_context(main) == [["One"], ["Two"], ["Three"]]
+
+
+def test_a_part_ends_when_the_next_message_is_there() -> None:
+    """The end of a message is the end of a part as soon as there is a next message, before its text."""
+
+    async def main() -> Any:
+        loop = asyncio.get_running_loop()
+        times: list[Any] = []
+        async for part in split_messages(["one", streamed(["two"], pause=5)]):
+            times.append((str(await part), loop.time()))
+        return times
+
+    assert in_context(main) == [("one", 0), ("two", 5)]
+
+
+def test_joining_and_splitting_that_fails_leaves_no_cycle() -> None:
+    """An error among the messages leaves nothing to the garbage collector, whatever was made of them."""
+
+    async def fails(make: Any) -> None:
+        with contextlib.suppress(ConnectionError):
+            await make()
+            raise AssertionError
+
+    async def main() -> None:
+        for make in (
+            lambda: join_messages([streamed(["a"]), "b", ConnectionError("cut")]),
+            lambda: join_messages([streamed(["a", ConnectionError("cut")])]),
+            lambda: split_messages(["a", "b\n\nc", ConnectionError("cut")]),
+            lambda: split_messages(streamed(["a\n\nb", ConnectionError("cut")])),
+        ):
+            async with MiniAgents():
+                await fails(make)
+            gc.collect()
+            gc.disable()
+            try:
+                async with MiniAgents():
+                    await fails(make)
+                assert gc.collect() == 0
+            finally:
+                gc.enable()
+
+    run_virtual(main)
 
 
 def test_an_empty_delimiter_is_refused() -> None:

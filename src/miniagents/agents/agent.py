@@ -6,8 +6,10 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, overload
 
+from miniagents.agents.budget import Budget, check_is_budget
 from miniagents.agents.call import AgentCall
 from miniagents.agents.interaction import InteractionContext, current_interaction
 from miniagents.messages import MessageAppender, MessageSequence, MessageSequencePromise, MessageType
@@ -16,7 +18,7 @@ from miniagents.promising.deadlock import Feed
 
 P = ParamSpec("P")
 
-_RESERVED_PARAMETERS: Final = ("messages", "start_asap", "timeout")
+_RESERVED_PARAMETERS: Final = ("messages", "start_asap", "timeout", "budget")
 _CONTAINERS: Final = frozenset((dict, list, set, tuple))
 _CONTAINER_CLASSES: Final = (dict, list, set, deque)
 
@@ -54,12 +56,18 @@ class MiniAgent(Generic[P]):
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
+    @property
+    def presets(self) -> Mapping[str, Any]:
+        """The keyword arguments that calls get unless they say otherwise: those of the decorator and of `fork`."""
+        return MappingProxyType(self._kwargs)
+
     def inquire(
         self,
         /,
         messages: MessageType = None,
         start_asap: bool | None = None,
         timeout: float | None = None,
+        budget: Budget | None = None,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> MessageSequencePromise:
@@ -67,7 +75,8 @@ class MiniAgent(Generic[P]):
 
         The agent starts at the next task switch, in the current context (with `start_asap=False`, when its replies are
         first read). With a `timeout`, in seconds from its start, the call and everything that it calls is cancelled
-        when the time is over, and the tail of its replies is a `DeadlineExceededError`.
+        when the time is over, and the tail of its replies is a `DeadlineExceededError`. A `budget` limits what the call
+        and everything that it calls may spend on models; when it is passed the tail is a `BudgetExceededError`.
 
         The keyword arguments reach the function as they are, except that lists, dicts and sets are copied, so that a
         change the caller makes later is not seen. What the agent raises is raised where the replies are read. Made
@@ -90,16 +99,23 @@ class MiniAgent(Generic[P]):
         >>> asyncio.run(main())
         Hi, Ada! Hi, Alan!
         """
-        return self._call(MessageSequence.turn_into_sequence_promise(messages), start_asap, timeout, args, kwargs)
+        sequence = MessageSequence.turn_into_sequence_promise(messages)
+        return self._call(sequence, start_asap, timeout, budget, args, kwargs)
 
     def initiate_inquiry(
-        self, /, start_asap: bool | None = None, timeout: float | None = None, *args: P.args, **kwargs: P.kwargs
+        self,
+        /,
+        start_asap: bool | None = None,
+        timeout: float | None = None,
+        budget: Budget | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> AgentCall:
         """Call the agent and keep the call open, to send it messages one by one. Otherwise like `inquire`."""
         appender = MessageAppender().begin()
         opened_by = sys._getframe(1)
         feed = Feed(f"{opened_by.f_code.co_filename}:{opened_by.f_lineno}")
-        replies = self._call(MessageSequencePromise(appender, feed=feed), start_asap, timeout, args, kwargs)
+        replies = self._call(MessageSequencePromise(appender, feed=feed), start_asap, timeout, budget, args, kwargs)
         call = AgentCall(appender, replies, _opener())
         feed.call = weakref.ref(call)
         return call
@@ -109,12 +125,15 @@ class MiniAgent(Generic[P]):
         messages: MessageSequencePromise,
         start_asap: bool | None,
         timeout: float | None,
+        budget: Budget | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> MessageSequencePromise:
-        # `start_asap` and `timeout` are positional only because `P.args` must come last.
+        # `start_asap`, `timeout` and `budget` are positional only because `P.args` must come last.
         if args or start_asap not in (None, True, False):
             raise TypeError(f"{self.alias} is sent one argument, a list if need be; all others are given by keyword.")
+        if budget is not None:
+            check_is_budget(budget)
         merged = (
             {**self._kwargs, **{name: snapshot(value) for name, value in kwargs.items()}} if kwargs else self._kwargs
         )
@@ -124,7 +143,7 @@ class MiniAgent(Generic[P]):
             isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0
         ):
             raise ValueError(f"`timeout` is a positive number of seconds, not {timeout!r}.")
-        return InteractionContext(self, messages).start_reply(self.function, merged, start_asap, timeout)
+        return InteractionContext(self, messages).start_reply(self.function, merged, start_asap, timeout, budget)
 
     def fork(self, /, alias: str | None = None, description: str | None = None, **kwargs: Any) -> "MiniAgent[...]":
         """An agent with the same function and these arguments as presets. Later presets win. Needs no context."""
@@ -281,7 +300,7 @@ class _Parameters:
             raise TypeError(f"{alias} takes no argument `{self.first}`: that is its InteractionContext.")
         if not self.takes_any and not kwargs.keys() <= self.names:
             unknown = ", ".join(f"`{name}`" for name in kwargs if name not in self.names)
-            known = ", ".join(sorted(self.names)) or "none"
+            known = ", ".join(sorted(name for name in self.names if not name.startswith("_"))) or "none"
             raise TypeError(f"{alias} takes no argument {unknown}; its arguments are: {known}.")
 
     def check_call(self, alias: str, kwargs: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from miniagents.agents.budget import Budget, within_budget
 from miniagents.agents.never_read import counted_until_started
 from miniagents.agents.nodes import observe_call
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
@@ -116,17 +117,18 @@ class InteractionContext:
             else:
                 appender.fail(error, self.this_agent.alias)
             producer_failed(self.this_agent.alias, error)
-            # The traceback keeps the frames of this method and of the agent, which both lead here. From here nothing
-            # must lead on to the log, or the error that is in it would be kept alive by itself.
-            self._appender = MessageAppender()
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
             self._context = None
             for unfinished in list(self._unfinished or ()):
                 unfinished.finish()
-            self._appender.close()
             appender.close()
+            # The traceback of an error keeps the frames of this method and of the agent, which lead here; that of a
+            # call whose replies were passed on does so through its caller. From here nothing must lead on to the log,
+            # or the error that is in it would be kept alive by itself.
+            self._appender = MessageAppender()
+            self._appender.close()
             del appender
 
     def start_reply(
@@ -135,6 +137,7 @@ class InteractionContext:
         kwargs: Mapping[str, Any],
         start_asap: bool | None,
         timeout: float | None,
+        budget: Budget | None,
     ) -> MessageSequencePromise:
         """The reply of this call, whose producer is the agent."""
         self._appender.begin()
@@ -143,9 +146,13 @@ class InteractionContext:
             return self._run(function, kwargs, replies)
 
         start: Callable[[MessageSequencePromise], Coroutine[Any, Any, None]] = produce
+        if budget is not None:
+            if budget.seconds is not None:
+                timeout = budget.seconds if timeout is None else min(timeout, budget.seconds)
+            start = within_budget(budget, self.this_agent.alias, produce)
         context = current_context()
         if context is not None and not (context.start_everything_asap_by_default if start_asap is None else start_asap):
-            start = counted_until_started(context, self.this_agent.alias, produce)
+            start = counted_until_started(context, self.this_agent.alias, start)
         return MessageSequencePromise(
             self._appender,
             start,

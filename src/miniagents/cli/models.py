@@ -17,7 +17,7 @@ from miniagents.ext._terminal import on_one_line
 from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
 from miniagents.ext.llm.llm_common import LLMProvider
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
-from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.ext.llm.openai_compatible import OpenAICompatibleProvider, openai_compatible_agent
 from miniagents.ext.models import echo_agent, eliza_agent
 
 FindServers = Callable[[], Sequence[LocalServer]]
@@ -169,8 +169,9 @@ def _local_asked_for(name: str, model: str, by: str, servers: Sequence[LocalServ
 def _obstacle_to(server: LocalServer) -> str | None:
     if not server.models:
         return "it has no model: get one first"
-    if importlib.util.find_spec(OpenAIProvider.package) is None:
-        return 'the package that speaks to it is not installed: pip install "miniagents[openai]"'
+    if importlib.util.find_spec(OpenAICompatibleProvider.package) is None:
+        extra = OpenAICompatibleProvider.extra
+        return f'the package that speaks to it is not installed: pip install "miniagents[{extra}]"'
     return None
 
 

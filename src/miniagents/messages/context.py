@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from miniagents.messages.usage import Usage, spent
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.errors import MiniAgentsError, PromiseCancelledError
 from miniagents.promising.observers import HandlerT, as_handlers
@@ -59,6 +60,10 @@ class MessageContext(PromisingContext):
         self._persist_handlers.append(handler)
         self._is_observed = True
         return handler
+
+    def usage(self) -> Usage:
+        """What was spent in this context so far, and in those inside it, since the object was made. Never waits."""
+        return spent(self.account)
 
     @property
     def persists(self) -> bool:

@@ -3,9 +3,10 @@
 import json
 import string
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from miniagents.messages.context import MessageContext, message_resolved
+from miniagents.messages.elements import Elements, Texts
 from miniagents.messages.frozen import Frozen, printable
 from miniagents.messages.packed import PackedText
 from miniagents.promising.appender import StreamAppender
@@ -37,6 +38,9 @@ class Message(Frozen):
     """
 
     __slots__ = ("_string",)
+
+    is_answer: ClassVar[bool] = True
+    """Whether messages of this class are read by `items`, `lines` and `sentences` of a sequence."""
 
     text: str | None = None
 
@@ -107,11 +111,12 @@ class ErrorMessage(Message):
         return cls(text=describe_error(error), error_type=type(error).__name__)
 
 
-class MessagePromise(StreamedPromise[str, Message]):
+class MessagePromise(StreamedPromise[str, Message], Elements):
     """A message that is still being written: its class and metadata now, its tokens as they come, all of it at the end.
 
     `async for token in promise` gives `str` tokens from the first on; `await promise` gives the `Message`. Both may be
-    done by any number of readers, early or late. A message that was sent whole streams as one token.
+    done by any number of readers, early or late. A message that was sent whole streams as one token. `items`, `lines`
+    and `sentences` read what the tokens make up.
 
     `str(promise)` of a resolved promise is the text of the message, so it can stand in an f-string; of an unresolved
     one it raises `UnresolvedPromiseError`. Made by `Message.promise(...)` and `message.as_promise`.
@@ -178,12 +183,20 @@ class MessagePromise(StreamedPromise[str, Message]):
             known = {**defaults, **(self._known_metadata or {})}
         return Frozen(**{name: value for name, value in known.items() if name != "text" and value is not None})
 
+    @property
+    def sent_whole(self) -> Message | None:
+        """The message if it never had a streamer, so that there is nothing to wait for; else `None`."""
+        return self._result if self._known_metadata is None and isinstance(self._result, Message) else None
+
     def read_pieces(self) -> PieceReader[str]:
         """A reader of its own, from the first token on."""
         # A message that was sent whole gets its one token when somebody wants tokens, which is seldom.
         if self._log is _NOT_STREAMED:
             self._log = ended_log([str(self._result)])
         return super().read_pieces()
+
+    async def _texts(self) -> Texts:
+        yield self
 
     def _assemble(self, pieces: Sequence[str]) -> Message:
         text = pieces.text if isinstance(pieces, PackedText) else "".join(pieces)

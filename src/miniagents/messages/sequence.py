@@ -7,12 +7,14 @@ from typing import Any, Self, TypeAlias, Union, cast
 
 from pydantic import BaseModel
 
+from miniagents.messages.elements import Elements, Texts
 from miniagents.messages.message import (
     ErrorMessage,
     Message,
     MessagePromise,
     errors_arrive_as_messages,
 )
+from miniagents.messages.usage import Usage, spent
 from miniagents.promising.context import current_context
 from miniagents.promising.errors import UnresolvedPromiseError
 from miniagents.promising.flatten import EXPAND, SKIP, flatten
@@ -38,12 +40,13 @@ MessageType: TypeAlias = Union[  # built by `Union`, which takes the forward ref
 exceptions (raised where they are read), `None` (nothing), and iterables and async iterables of these, nested anyhow."""
 
 
-class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]]):
+class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]], Elements):
     """A sequence of messages that is still growing.
 
     `async for promise in sequence` gives `MessagePromise`s as they come; `await sequence` gives the tuple of all
-    `Message`s. Both any number of times, by any number of readers, early or late. An error is raised where a reader
-    reaches it. Dropping a reader, or cancelling it, changes nothing for the producer and the other readers.
+    `Message`s. Both any number of times, by any number of readers, early or late. `items`, `lines` and `sentences` read
+    what the texts of the answers among them make up. An error is raised where a reader reaches it. Dropping a reader,
+    or cancelling it, changes nothing for the producer and the other readers.
     """
 
     __slots__ = ()
@@ -62,6 +65,13 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
         message: Message | Failure = await item._settle(wait)
         return message
 
+    def usage(self) -> Usage:
+        """What this call has spent so far, with everything below it in the call tree. Never waits.
+
+        It is still there when all has ended, or was cancelled. What is no call, or has not started, has spent nothing.
+        """
+        return Usage() if self._branch is None else spent(self._branch.account)
+
     def __str__(self) -> str:
         """The texts of all messages, with blank lines between, once they were awaited; for an f-string."""
         outcome = self._peek()
@@ -76,6 +86,14 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
             f"A sequence of messages has no attribute {name!r}. `await` it first, which gives a tuple of messages, or "
             "read it with `async for`."
         )
+
+    async def _texts(self) -> Texts:
+        try:
+            async for promise in self:
+                if promise.message_class.is_answer:
+                    yield promise
+        finally:
+            del self  # as in `Promise._run_resolver`
 
     async def outcomes(self, wait: Wait = wait_as_reader) -> list[Message | Failure]:
         """What each message has become, in order, whatever failed. The failures do not count as read."""

@@ -96,6 +96,9 @@ class PromisingContext:
         self.appenders_capture_errors_by_default = appenders_capture_errors_by_default
         self.log_level_for_errors = log_level_for_errors
         self.parent: PromisingContext | None = None  # the one around this one while it is active
+        self.account: Any = None  # see `accounts.py`
+        self.entered_on: Branch | None = None
+        self.entered_in: PromisingContext | None = None
         self._own_handlers: list[PromiseResolvedHandler] = as_handlers(on_promise_resolved)
         self._is_observed = bool(self._own_handlers)
         self._active = False
@@ -132,6 +135,7 @@ class PromisingContext:
         self.parent = current_context()
         self._active = True
         self._loop = asyncio._get_running_loop()
+        self.entered_on, self.entered_in = current_branch.get(), self.parent
         if self.parent is not None and self.parent.runs_elsewhere:
             self.parent = None  # in a thread with a loop of its own, which was started from a task of ours
             current_branch.set(None)

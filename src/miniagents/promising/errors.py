@@ -17,8 +17,8 @@ MiniAgentsError
     └── AppenderClosedError                    already closed: nothing can be added any more
 ```
 
-The upper layers add theirs below the same base; every class also inherits the nearest builtin, so that code which
-knows nothing of this library still catches it.
+The upper layers add theirs below the same base (`BudgetExceededError` below `PromiseCancelledError`); every class also
+inherits the nearest builtin, so that code which knows nothing of this library still catches it.
 """
 
 

@@ -97,10 +97,14 @@ def _belong_to_us(registries: list[Any]) -> bool:
     """Whether each of these dicts is held by an object of this library, such as the calls that an agent has opened."""
     if not registries:
         return True
+    owners = _holders_of(registries)
+    # The attributes of an object that has many of them are in a dict, which then is what holds the registry.
+    attributes = [owner for owner in owners if type(owner) is dict]
     owned = {
         id(inside)
-        for owner in _holders_of(registries)
+        for owner in (*owners, *(_holders_of(attributes) if attributes else ()))
         if type(owner).__module__.startswith(_OURS)
         for inside in gc.get_referents(owner)
     }
+    owned.update(id(value) for one in attributes if id(one) in owned for value in one.values())
     return all(id(registry) in owned for registry in registries)

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
-from miniagents.promising.errors import DeadlineExceededError, DeadlockError, PromiseCancelledError
+from miniagents.promising.errors import DeadlockError, PromiseCancelledError
 from miniagents.promising.tree import Cancellation, current_branch
 
 T = TypeVar("T")
@@ -80,8 +80,7 @@ def cancelled_error(who: str, error: BaseException | None = None) -> PromiseCanc
     """What the readers of `who` get, who was ended by `error`."""
     why = error.args[0] if error is not None and error.args else ""
     if isinstance(why, Cancellation):
-        kind = DeadlineExceededError if why.is_deadline else PromiseCancelledError
-        return kind(who, why.reason)
+        return why.error(who, why.reason)
     return PromiseCancelledError(who, why if isinstance(why, str) else "")
 
 
@@ -108,9 +107,7 @@ def capture(error: BaseException, who: str, keeper: FailureKeeper | None) -> Fai
     It is kept by `keeper` until somebody reads it.
     """
     failure = as_failure(error, who)
-    if isinstance(failure.exception, PromiseCancelledError) and not isinstance(
-        failure.exception, DeadlineExceededError
-    ):
+    if type(failure.exception) is PromiseCancelledError:
         return failure  # that it was stopped is no news to those who stopped it
     with contextlib.suppress(Exception):  # an odd exception class must not get its own error lost
         _note_trace(failure.exception)

@@ -14,7 +14,13 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.deadlock import Feed
 from miniagents.promising.ending import wait_until_ended
-from miniagents.promising.errors import DeadlockError, NoActiveContextError, PromiseCancelledError, WrongLoopError
+from miniagents.promising.errors import (
+    DeadlineExceededError,
+    DeadlockError,
+    NoActiveContextError,
+    PromiseCancelledError,
+    WrongLoopError,
+)
 from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture, producer_failed
 from miniagents.promising.sentinels import UNSET, Sentinel
 from miniagents.promising.tree import (
@@ -177,7 +183,7 @@ class Promise(Generic[T_co]):
     def _limit(self, seconds: float) -> None:
         """Cancel the producer, which must have been started, and its branch when this time is over."""
         if self._branch is not None:
-            why = Cancellation(f"the {seconds:g} s that {self._describe()} had are over", is_deadline=True)
+            why = Cancellation(f"the {seconds:g} s that {self._describe()} had are over", DeadlineExceededError)
             self._branch.limit(asyncio.get_running_loop().call_later(seconds, self.cancel, why))
 
     async def _ended(self) -> None:

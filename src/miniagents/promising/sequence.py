@@ -189,6 +189,8 @@ class FlatSequence(Generic[T]):
     ) -> None:
         """Take what a foreign source gives and append its items. Only such a sequence has a task."""
         appender.begin()
+        pieces: Any = None
+        piece: Any = None
         try:
             async with closing(streamer(promise)) as pieces:
                 async for piece in pieces:
@@ -203,6 +205,7 @@ class FlatSequence(Generic[T]):
                 raise
         finally:
             appender.close()
+            del self, streamer, promise, appender, pieces, piece  # as in `_run_resolver`
 
     async def _append_flat(self, piece: Any, appender: SequenceAppender[T]) -> None:
         if self._flattener is None or isinstance(piece, BaseException):

@@ -9,6 +9,7 @@ ended makes the value, and it is kept.
 
 import asyncio
 import contextlib
+import itertools
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, Generic, Literal, TypeVar, cast
@@ -148,7 +149,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
                 raise
         finally:
             log.end()
-            del log, self  # as in `_run_resolver`
+            del log, self, streamer  # as in `_run_resolver`; a streamer may have what it reads
 
     def __aiter__(self) -> AsyncIterator[PIECE_co]:
         return self.read_pieces()
@@ -267,6 +268,17 @@ class PieceReader(Generic[PIECE]):
         self._index += 1
         return self._items[self._index - 1]
 
+    def take_ready(self) -> list[PIECE]:
+        """The next pieces that are there already, at most `PIECES_PER_TURN` of them, none behind an error. Never waits.
+
+        Whoever goes on and on with this has to give other tasks a turn.
+        """
+        ready = self._items[self._index : self._index + PIECES_PER_TURN]
+        if self._log.failure is not None:
+            ready = list(itertools.takewhile(lambda piece: not isinstance(piece, Failure), ready))
+        self._index += len(ready)
+        return cast("list[PIECE]", ready)
+
     @property
     def seen(self) -> int:
         """How many pieces this reader has taken."""
@@ -300,6 +312,12 @@ class _PacingReader(PieceReader[PIECE]):
         piece = await super().next_piece()
         self._promise._taken(self.seen)
         return piece
+
+    def take_ready(self) -> list[PIECE]:
+        """The pieces that are there, as in every reader."""
+        pieces = super().take_ready()
+        self._promise._taken(self.seen)
+        return pieces
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,8 @@ lives on after its producer if the producer has forwarded what others are still 
 
 Invariants
 ----------
-1. A branch holds only what has not ended: a tree of finished producers is empty, and holds nothing alive.
+1. A branch holds only what has not ended: a tree of finished producers is empty, and holds nothing alive but the
+   branches that it has grown on, which have to know what is spent late, by a thread or by a producer that starts late.
 2. Ending a branch walks it with an explicit stack: its depth is no special case.
 """
 
@@ -15,6 +16,8 @@ import contextvars
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
+
+from miniagents.promising.errors import PromiseCancelledError
 
 # The branch of the producer that is running here. Handlers and observers run on no branch: they outlive what they see.
 current_branch: contextvars.ContextVar["Branch | None"] = contextvars.ContextVar("miniagents_branch", default=None)
@@ -46,6 +49,14 @@ class Finishable(Protocol):
         """Say that nothing more will come."""
 
 
+class Account(Protocol):
+    """What a branch, or a context, has spent with everything below it. See `accounts.py`."""
+
+    def add(self, amount: Any) -> "Cancellation | None":
+        """So much more was spent. Tells why the branch is to be cancelled now, if it is."""
+        ...
+
+
 class OwnedTask:
     """A task on a branch that is no producer: one that was started with `start_asap`."""
 
@@ -61,13 +72,16 @@ class OwnedTask:
 
 
 class Cancellation:
-    """Why something is cancelled. The message of the `CancelledError`, on its way to the error that readers get."""
+    """Why something is cancelled. The message of the `CancelledError`, on its way to the error that readers get.
 
-    __slots__ = ("is_deadline", "reason")
+    `error` makes that one, of who was cancelled and the reason.
+    """
 
-    def __init__(self, reason: str, is_deadline: bool = False) -> None:
+    __slots__ = ("error", "reason")
+
+    def __init__(self, reason: str, error: Callable[[str, str], PromiseCancelledError] = PromiseCancelledError) -> None:
         self.reason = reason
-        self.is_deadline = is_deadline
+        self.error = error
 
 
 def raise_if_cancelled() -> None:
@@ -81,15 +95,28 @@ def raise_if_cancelled() -> None:
 class Branch:
     """What one producer has started and what has not ended yet."""
 
-    __slots__ = ("_children", "_deadline", "_ended", "_open_ends", "_owner", "_parent", "cancellation", "name")
+    __slots__ = (
+        "_children",
+        "_deadline",
+        "_ended",
+        "_open_ends",
+        "_owner",
+        "_parent",
+        "account",
+        "cancellation",
+        "name",
+    )
 
     def __init__(self, parent: "Branch | None", owner: Cancellable, name: str = "") -> None:
         self.name = name
         """Who grows here, in the traces of errors; empty for what is not worth a mention."""
         self.cancellation: Cancellation | None = None
         """Why this branch was cancelled, if it was: nothing that belongs to it is started any more."""
+        self.account: Account | None = None
+        """What was spent here. There is none before something is, or has a limit."""
         self._parent = parent
-        self._owner: Cancellable | None = owner
+        # Weak when all has ended: whoever holds a branch that has grown on this one does not hold what was said here.
+        self._owner: Cancellable | weakref.ref[Cancellable] = owner
         self._children: dict[Cancellable, None] | None = None
         self._ended = False
         self._deadline: Any = None
@@ -114,6 +141,8 @@ class Branch:
         if self._children is None:
             self._children = {}
         self._children[child] = None
+        if self._ended:
+            self._revive()
 
     def children(self) -> list[Cancellable]:
         """What has been started here and has not ended."""
@@ -153,14 +182,35 @@ class Branch:
         self._children.pop(child, None)
         self._prune()
 
+    def cancel(self, why: Cancellation) -> None:
+        """Cancel the producer, or if it is gone what still grows on its branch, and let nothing more be started."""
+        self.cancellation = why
+        owner = self._owner() if isinstance(self._owner, weakref.ref) else self._owner
+        for one in self.children() if owner is None else (owner,):
+            one.cancel(why)
+
+    def _revive(self) -> None:
+        """All may have ended before something was read that was to start when it is: those above have to know of it."""
+        branch = self
+        while isinstance(branch._owner, weakref.ref) and (owner := branch._owner()) is not None:
+            branch._owner = owner
+            if branch._parent is None:
+                return
+            branch = branch._parent
+            assert branch._children is not None  # that was there before
+            branch._children[owner] = None
+
     def _prune(self) -> None:
         branch: Branch | None = self
         while branch is not None and branch._ended and not branch._children:
+            owner = branch._owner
+            if isinstance(owner, weakref.ref):
+                return  # it was done before
             if branch._deadline is not None:
                 branch._deadline.cancel()
                 branch._deadline = None
-            parent, owner = branch._parent, branch._owner
-            branch._parent = branch._owner = None
-            if parent is not None and parent._children is not None and owner is not None:
-                parent._children.pop(owner, None)
-            branch = parent
+            branch._owner = weakref.ref(owner)
+            branch = branch._parent
+            if branch is not None:
+                assert branch._children is not None  # `owner` was added
+                branch._children.pop(owner, None)

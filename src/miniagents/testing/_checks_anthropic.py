@@ -8,6 +8,19 @@ from miniagents.testing._checks import TOOL_NAME, is_base64, is_tool_name, is_we
 from miniagents.testing._parts import RedactedThinking, signature_of
 from miniagents.testing._wire import JSON, Memory, RefusedError, objects_in, text_of
 
+# Blocks of the provider's own tools, which are taken as they are.
+_OTHERS = (
+    "bash_code_execution_tool_result",
+    "code_execution_tool_result",
+    "container_upload",
+    "search_result",
+    "server_tool_use",
+    "text_editor_code_execution_tool_result",
+    "tool_reference",
+    "tool_search_tool_result",
+    "web_fetch_tool_result",
+    "web_search_tool_result",
+)
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 
@@ -90,7 +103,7 @@ def _check_block(block: object, role: str, path: str, memory: Memory) -> None:
                 raise RefusedError(f"{path}.tool_result.content: Input should be a valid list")
             for index, inner in enumerate(content if isinstance(content, list) else []):
                 _check_block(inner, role, f"{path}.tool_result.content.{index}", memory)
-        case _:
+        case _ if kind not in _OTHERS:
             known = "'document', 'image', 'redacted_thinking', 'text', 'thinking', 'tool_result', 'tool_use'"
             message = f"{path}: Input tag '{kind}' found using 'type' does not match any of the expected tags: {known}"
             raise RefusedError(message)

@@ -18,6 +18,16 @@ from miniagents.testing._wire import JSON, Memory, RefusedError, messages_of, ob
 
 _ROLES = ("assistant", "system", "developer", "user")
 _PARTS = ("input_text", "input_image", "output_text", "refusal", "input_file", "input_audio")
+# Items of the provider's own tools, which are taken as they are.
+_OTHERS = (
+    *("additional_tools", "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "compaction"),
+    *("compaction_trigger", "computer_call", "computer_call_output", "configuration_update", "custom_tool_call"),
+    *("custom_tool_call_output", "file_search_call", "image_generation_call", "local_shell_call"),
+    *("local_shell_call_output", "mcp_approval_request", "mcp_approval_response", "mcp_call", "mcp_list_tools"),
+    *("program", "program_output", "shell_call", "shell_call_output", "tool_search_call", "tool_search_output"),
+    "web_search_call",
+)
+_ITEMS = ("message", "function_call", "function_call_output", "reasoning", "item_reference")
 _MOVED = {"messages": "input", "response_format": "text.format", "max_tokens": "max_output_tokens"}
 
 
@@ -83,6 +93,8 @@ def _check_item(item: object, path: str, body: JSON, memory: Memory) -> None:
             _check_reasoning(item, path, body, memory)
         case "item_reference":
             _check_stored(item, path, body, memory)
+        case kind if kind not in _OTHERS:
+            raise no_such_value(kind, path, *_ITEMS, *_OTHERS)
 
 
 def _check_message(item: JSON, path: str) -> None:

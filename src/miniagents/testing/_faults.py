@@ -44,13 +44,20 @@ class Fault:
     | `error_event` | an error of the provider inside the stream; if not streamed: an error body with status 200 |
     | `malformed_json` | one event that is broken JSON, then the rest; if not streamed: broken JSON |
     | `missing_role` | a message without `role` |
-    | `null_content` | one delta without text (OpenAI: `null`, Anthropic: empty); not streamed: `null` (OpenAI only) |
-    | `empty_choices_first` | OpenAI: first a chunk without choices; not streamed: no choices. Anthropic: a ping |
-    | `no_content` | a complete answer without any text |
+    | `null_content` | one delta with nothing in it (chat: `null`, else empty); not streamed: `null` (OpenAI only) |
+    | `empty_choices_first` | a chunk without choices first (Anthropic: a ping, responses: `queued`); whole: no choice |
+    | `no_content` | a complete answer with nothing in it |
     | `finish_length`, `finish_content_filter` | a complete answer that gives this as the reason why it ended |
     | `crlf_and_comments` | nothing is wrong: CRLF line ends, and comments between the events |
     | `split_bytes` | nothing is wrong: every byte of the body comes by itself |
     | `interleaved_tool_calls` | nothing is wrong: pieces of calls that follow each other come in turns (OpenAI only) |
+
+    They concern every endpoint that streams. Embeddings, which come in one piece, know those from `status` to
+    `malformed_json`, `no_content` and `split_bytes`, and are ordinary with the others.
+
+    What ends a stream is `[DONE]` for chat completions, `message_stop` for Anthropic, and for responses
+    `response.completed` or `response.incomplete`. An error in a stream of responses is an event `error` and then
+    `response.failed`.
 
     Args:
         kind: One of the names above.

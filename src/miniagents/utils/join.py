@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from miniagents.messages import Message, MessagePromise, MessageSequence, MessageType
+from miniagents.messages import Message, MessagePromise, MessageSequence, MessageSequencePromise, MessageType
 
 
 def join_messages(
@@ -31,22 +31,41 @@ def join_messages(
         raise TypeError(f"The delimiter is a str, not {type(delimiter).__name__}.")
     sequence = MessageSequence.turn_into_sequence_promise(messages)
 
-    async def tokens(known_at_end: dict[str, Any]) -> AsyncIterator[str]:
-        originals: list[Message] = []
-        first = True
-        async for promise in sequence:
-            if not first:
-                yield delimiter
-            first = False
-            leading = strip_leading_newlines
-            async for token in promise:
-                text = token.lstrip("\n") if leading else token
-                leading = leading and not text
-                if text:
-                    yield text
-            if reference_original_messages:
-                originals.append(await promise)
-        if reference_original_messages:
-            known_at_end["original_messages"] = originals
+    def tokens(known_at_end: dict[str, Any]) -> AsyncIterator[str]:
+        return _joined(
+            sequence, delimiter, strip_leading_newlines, known_at_end if reference_original_messages else None
+        )
 
     return Message.promise(tokens, **metadata)
+
+
+async def _joined(
+    sequence: MessageSequencePromise,
+    delimiter: str,
+    strip_leading_newlines: bool,
+    known_at_end: dict[str, Any] | None,
+) -> AsyncIterator[str]:
+    originals: list[Message] = []
+    promise: MessagePromise | None = None
+    is_first = True
+    try:
+        async for promise in sequence:
+            if not is_first:
+                yield delimiter
+            is_first = False
+            leading = strip_leading_newlines
+            if (message := promise.sent_whole) is not None:  # which needs no stream and no reader for its one token
+                if text := str(message).lstrip("\n") if leading else str(message):
+                    yield text
+            else:
+                async for token in promise:
+                    text = token.lstrip("\n") if leading else token
+                    leading = leading and not text
+                    if text:
+                        yield text
+            if known_at_end is not None:
+                originals.append(await promise if message is None else message)
+        if known_at_end is not None:
+            known_at_end["original_messages"] = originals
+    finally:
+        del sequence, promise  # as in `Promise._run_resolver`

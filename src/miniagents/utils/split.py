@@ -2,21 +2,17 @@
 
 The text arrives in tokens that may end anywhere, also inside a delimiter. The splitter keeps back only the characters
 that may be the beginning of a delimiter, so every chunking of a text gives the same parts, and a part streams while it
-arrives.
+arrives. What is there already is cut at once, and a part that is there as a whole is sent whole.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+import itertools
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
 
 from miniagents.messages import Message, MessagePromise, MessageSequence, MessageSequencePromise, MessageType
+from miniagents.messages.stretches import Stretches
 from miniagents.promising import StreamAppender
-from miniagents.utils.join import join_messages
-
-_BOUNDARY: Final = None
-
-# How many pieces are cut off in one stretch before other tasks get a turn.
-_PIECES_PER_TURN: Final = 500
 
 
 class Splitter:
@@ -34,16 +30,15 @@ class Splitter:
                 raise TypeError(f"A delimiter is a str, not {type(mark).__name__}.")
         if not delimiter:
             raise ValueError("The delimiter is empty: there is no place to split at.")
-        self._delimiter = delimiter
         self._fence = code_block_delimiter or None
-        self._beginnings = {mark[0] for mark in (delimiter, self._fence) if mark}
-        self._inside_code = False
+        # What may come next, in the order of precedence for marks that begin at the same place.
+        self._outside = _Marks(delimiter) if self._fence is None else _Marks(self._fence, delimiter)
+        self._inside_code = _Marks(self._fence or delimiter)
+        self._marks = self._outside
         self._held = ""
 
     def feed(self, chunk: str) -> Iterator[str | None]:
         """The next chunk of the text. To be read to its end before the next call."""
-        if not self._held and self._beginnings.isdisjoint(chunk):
-            return iter((chunk,) if chunk else ())  # as most tokens are: there is nothing to look for
         return self._cut(self._held + chunk, at_end=False)
 
     def finish(self) -> Iterator[str | None]:
@@ -52,49 +47,40 @@ class Splitter:
 
     def _cut(self, text: str, at_end: bool) -> Iterator[str | None]:
         start = 0
-        ahead: dict[str, int] = {}
         while True:
-            place, mark = self._next_mark(text, start, ahead)
-            undecided = len(text) if at_end else self._undecided(text, start, place)
-            if undecided < len(text) or not mark:
+            marks = self._marks
+            found = marks.pattern.search(text, start)
+            undecided = len(text) if at_end else marks.undecided(text, start, found)
+            if found is None or undecided < len(text):
                 self._held = text[undecided:]
                 if undecided > start:
                     yield text[start:undecided]
                 return
-            end = place + len(mark)
-            if mark == self._fence:
-                self._inside_code = not self._inside_code
+            place, end = found.span()
+            if found.group() == self._fence:
+                self._marks = self._inside_code if marks is self._outside else self._outside
                 yield text[start:end]
             else:
                 if place > start:
                     yield text[start:place]
-                yield _BOUNDARY
+                yield None
             start = end
 
-    def _marks(self) -> tuple[str, ...]:
-        """What may come next, in the order of precedence for marks that begin at the same place."""
-        if self._fence is None:
-            return (self._delimiter,)
-        return (self._fence,) if self._inside_code else (self._fence, self._delimiter)
 
-    def _next_mark(self, text: str, start: int, ahead: dict[str, int]) -> tuple[int, str]:
-        """Where the next mark is, and which; the end of the text if there is none.
+class _Marks:
+    """The marks that may come next, and how to find the first of them."""
 
-        `ahead` remembers where each mark was found, so that no stretch of text is searched twice for it.
-        """
-        for mark in self._marks():
-            if ahead.get(mark, -1) < start:
-                found = text.find(mark, start)
-                ahead[mark] = len(text) if found < 0 else found
-        first = min(self._marks(), key=lambda mark: ahead[mark])
-        return (ahead[first], first) if ahead[first] < len(text) else (len(text), "")
+    def __init__(self, *marks: str) -> None:
+        self._marks = marks
+        self._longest = max(map(len, marks))
+        self.pattern = re.compile("|".join(map(re.escape, marks)))
 
-    def _undecided(self, text: str, start: int, place: int) -> int:
-        """Where a mark may have begun, at `place` or before, that the text, as far as it is known, does not decide."""
-        longest = max(map(len, self._marks()))
-        for index in range(max(start, len(text) - longest + 1), min(len(text), place + 1)):
+    def undecided(self, text: str, start: int, found: re.Match[str] | None) -> int:
+        """Where a mark may have begun, not behind `found`, that the text, as far as it is known, does not decide."""
+        last = len(text) if found is None else found.start() + 1
+        for index in range(max(start, len(text) - self._longest + 1), last):
             tail = text[index:]
-            if any(len(mark) > len(tail) and mark.startswith(tail) for mark in self._marks()):
+            if any(len(mark) > len(tail) and mark.startswith(tail) for mark in self._marks):
                 return index
         return len(text)
 
@@ -109,8 +95,9 @@ def split_messages(
 
     Several messages are joined by the delimiter first. Between two `code_block_delimiter`s (`None` for none) nothing is
     split, so a fenced code block stays in one message. Empty parts are left out. `metadata` becomes fields of each
-    part. How the text was cut into tokens makes no difference. Needs a context to be read in. An error in the text is
-    raised at its place: the part that it interrupts ends with it, and so does the sequence.
+    part. How the text was cut into tokens makes no difference: what is there of a part at once is one token of it.
+    Needs a context to be read in. An error in the text is raised at its place: the part that it interrupts ends with
+    it, and so does the sequence.
 
     >>> import miniagents
     >>> async def main():
@@ -120,40 +107,73 @@ def split_messages(
     """
     if "text" in metadata:
         raise TypeError("The texts of the parts come from the text that is split; `text` cannot be given beside it.")
-    splitter = Splitter(delimiter, code_block_delimiter)
-    text = join_messages(messages, delimiter, reference_original_messages=False)
+    parts = _Parts(Splitter(delimiter, code_block_delimiter), metadata)
+    sequence = MessageSequence.turn_into_sequence_promise(messages)
 
-    async def parts(_: MessageSequencePromise) -> AsyncIterator[MessagePromise]:
-        part: StreamAppender[str] | None = None
-        try:
-            async for piece in _pieces(splitter, text):
-                if piece is _BOUNDARY:
-                    if part is not None:
-                        part.close()
-                    part = None
-                    continue
-                if part is None:
-                    part = StreamAppender[str]().begin()
-                    yield Message.promise(part, **metadata)
-                part.append(piece or "")
-        except BaseException as error:
-            if part is not None:
-                part.fail(error, "split_messages")
-            raise
-        finally:
-            if part is not None:
-                part.close()
-
-    return MessageSequence(incoming_streamer=parts).sequence_promise
+    return MessageSequence(incoming_streamer=lambda _: _split(sequence, delimiter, parts)).sequence_promise
 
 
-async def _pieces(splitter: Splitter, text: MessagePromise) -> AsyncIterator[str | None]:
-    count = 0
-    async for token in text:
-        for piece in splitter.feed(token):
-            yield piece
-            count += 1
-            if not count % _PIECES_PER_TURN:
-                await asyncio.sleep(0)
-    for piece in splitter.finish():
-        yield piece
+async def _split(sequence: MessageSequencePromise, delimiter: str, parts: "_Parts") -> AsyncIterator[MessagePromise]:
+    stretches = Stretches(aiter(sequence))
+    is_first = True
+    part: MessagePromise | None = None
+    try:
+        while await stretches.next_text():
+            if not is_first:
+                for part in parts.feed(delimiter):
+                    yield part
+            is_first = False
+            async for stretch in stretches:
+                for part in parts.feed(stretch):
+                    yield part
+        for part in parts.finish():
+            yield part
+    except BaseException as error:
+        parts.fail(error)
+        raise
+    finally:
+        del sequence, stretches, parts, part  # as in `Promise._run_resolver`
+
+
+class _Parts:
+    """Makes messages of the pieces that a splitter gives."""
+
+    def __init__(self, splitter: Splitter, metadata: dict[str, Any]) -> None:
+        self._splitter = splitter
+        self._metadata = metadata
+        # The part that is not complete yet, of which its readers have what was said so far.
+        self._part: StreamAppender[str] | None = None
+
+    def feed(self, text: str) -> Iterator[MessagePromise]:
+        """The next chunk of the text. Gives the parts that begin in it."""
+        return self._made_of(self._splitter.feed(text))
+
+    def finish(self) -> Iterator[MessagePromise]:
+        """The end of the text."""
+        yield from self._made_of(itertools.chain(self._splitter.finish(), (None,)))
+
+    def fail(self, error: BaseException) -> None:
+        """The text breaks off with an error, and so does the part that is not complete."""
+        if self._part is not None:
+            self._part.fail(error, "split_messages")
+            self._part.close()
+
+    def _made_of(self, pieces: Iterable[str | None]) -> Iterator[MessagePromise]:
+        said = ""
+        for piece in pieces:
+            if piece is not None:
+                said += piece
+            elif self._part is not None:
+                if said:
+                    self._part.append(said)
+                self._part.close()
+                self._part = None
+                said = ""
+            elif said:
+                yield MessagePromise(Message(said, **self._metadata))
+                said = ""
+        if said:
+            if self._part is None:
+                self._part = StreamAppender[str]().begin()
+                yield Message.promise(self._part, **self._metadata)
+            self._part.append(said)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniagents import MiniAgents
+from miniagents import MessageSequence, MiniAgents
 from miniagents.ext.llm._wire import valid_text
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMEmptyCompletionError, LLMError, LLMTruncatedError
-from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage
+from miniagents.ext.llm.messages import AssistantMessage, ThinkingMessage, ToolCallMessage, ToolResultMessage
 from miniagents.ext.llm.openai import openai_agent
 
 ANY_TEXT = st.text(st.characters(), max_size=20) | st.text(st.sampled_from("a\ud83d\ude00\udc00\ud800é"), max_size=20)
@@ -304,6 +304,13 @@ async def test_a_stream_that_is_no_text_is_left_to_the_sdk(monkeypatch: pytest.M
     async with MiniAgents():
         (message,) = await anthropic_agent.inquire("hi", async_client=client)
     assert message.text == "hi"
+
+
+async def test_what_a_model_thinks_and_calls_is_no_answer() -> None:
+    """The items of a reply are those of what the model answers, not of its thoughts, its calls and what tools have given."""
+    reply = [ThinkingMessage("[1]"), ToolCallMessage("[2]"), ToolResultMessage("[3]"), AssistantMessage("[4]")]
+    async with MiniAgents():
+        assert await MessageSequence.turn_into_sequence_promise(reply).items(int) == (4,)
 
 
 async def test_a_whole_answer_in_the_place_of_a_stream() -> None:

@@ -14,7 +14,7 @@ from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMParameter
 from miniagents.ext.llm.llm_common import ClientOptions, Prompt
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
-from miniagents.testing.llm_server import Fault, FaultKind, LLMServer
+from miniagents.testing.llm_server import FaultKind, LLMServer
 
 SECRET = "canary-in-a-coal-mine"
 
@@ -103,14 +103,13 @@ async def test_a_server_that_is_not_there(host: str, stream: bool) -> None:
     assert "password" not in str(error)
 
 
-async def test_silence_counts_from_the_request_over_all_retries() -> None:
-    """Retries do not add to the time that a model may be silent."""
-    fault = Fault("status", status=503, retry_after=30)
-    async with LLMServer(fault=fault) as server:
-        error = await error_of(openai_agent, base_url=f"{server.url}/v1", api_key="key", max_retries=5, max_silence=0.2)
+async def test_silence_counts_anew_for_each_request() -> None:
+    """A model that is silent is asked again, as often as `max_retries` says, and then the error says how often."""
+    async with LLMServer(fault="hang_before_headers") as server:
+        error = await error_of(openai_agent, base_url=f"{server.url}/v1", api_key="key", max_retries=1, max_silence=0.1)
         assert type(error) is LLMTimeoutError
-        assert "`max_silence` (0.2 s)" in str(error)
-        assert len(server.requests) == 1
+        assert "`max_silence` (0.1 s)" in str(error)
+        assert "Tried 2 times." in error.__notes__
 
 
 async def test_a_time_limit_of_the_client_is_not_ours() -> None:
@@ -176,7 +175,7 @@ def test_no_repr_tells_a_key(provider: Any) -> None:
     """The objects that carry a key do not show it."""
     options = ClientOptions(SECRET, f"http://user:{SECRET}@127.0.0.1", 1)
     headers = {"model": "m", "extra_headers": {"Authorization": SECRET}}
-    exchange = Exchange(None, provider(), None, options, None, None, headers)  # type: ignore[arg-type]
+    exchange = Exchange(None, provider(), None, options, None, None, None, headers)  # type: ignore[arg-type]
     asked = exchange.ask(Prompt.of([Message("hi")]))
     assert SECRET not in repr(options) + repr(exchange) + repr(asked)
     asked.close()

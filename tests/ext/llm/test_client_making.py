@@ -12,14 +12,14 @@ import pytest
 
 from miniagents import MiniAgents
 from miniagents.ext.llm.errors import LLMError
-from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.ext.llm.openai import openai_agent
 from support.processes import clean_environment
 
 PROGRAM = """
 from miniagents import MiniAgents
-from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.ext.llm.openai import openai_agent
 
-MiniAgents().run(openai_compatible_agent.inquire("hi", base_url="http://127.0.0.1:1", model="m"))
+MiniAgents().run(openai_agent.inquire("hi", base_url="http://127.0.0.1:1", api_key="key"))
 """
 
 ENDLESS_IMPORT = """
@@ -107,7 +107,7 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> SlowSDK:
     return sdk
 
 
-agent = openai_compatible_agent.fork(base_url="http://127.0.0.1:1", model="m", stream=False)
+agent = openai_agent.fork(base_url="http://127.0.0.1:1", api_key="key", model="m", stream=False)
 
 
 async def cancelled_while_making(sdk: SlowSDK) -> None:

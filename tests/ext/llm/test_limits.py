@@ -4,7 +4,6 @@ import json
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +13,7 @@ import openai
 import pytest
 
 from miniagents import Message, MiniAgents
-from miniagents.ext.llm import _limits
+from miniagents.ext.llm import _limits, _pool
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMProtocolError
 from miniagents.ext.llm.messages import AssistantMessage
@@ -77,13 +76,14 @@ class Model:
         """The message that is made of what a server sends, or the error."""
         headers = {"content-type": content_type, **{name.replace("_", "-"): value for name, value in headers.items()}}
         transport = httpx2.MockTransport(lambda _: httpx2.Response(status, headers=headers, stream=body))
-        http = partial(self.sdk.DefaultAsyncHttpxClient, transport=transport)
         options: dict[str, Any] = {"api_key": "key", "base_url": "http://host.test", "max_retries": 0}
         if self.is_ours:
-            self.monkeypatch.setattr(self.sdk, "DefaultAsyncHttpxClient", http)
+            self.monkeypatch.setattr(_pool, "spread_transport", lambda: {"transport": transport})
         else:
             make = self.sdk.AsyncOpenAI if self.sdk is openai else self.sdk.AsyncAnthropic
-            options = {"async_client": make(http_client=http(), **options)}
+            options = {
+                "async_client": make(http_client=self.sdk.DefaultAsyncHttpxClient(transport=transport), **options)
+            }
         agent: Any = openai_agent if self.sdk is openai else anthropic_agent
         async with MiniAgents():
             replies = agent.inquire("hi", stream=stream, **options)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from miniagents.ext.llm._body import event_data, never_silent
 from miniagents.ext.llm._wire import SurrogateFilter, figures, text_of, valid_text
+from miniagents.ext.llm.errors import LLMTimeoutError
 from miniagents.testing import run_virtual
 
 ANY_TEXT = st.text(st.characters(), max_size=20) | st.text(st.sampled_from("a\ud83d\ude00\udc00\ud800é"), max_size=20)
@@ -129,3 +131,61 @@ def test_each_event_has_the_whole_time() -> None:
 
     run_virtual(main)
     assert times == pytest.approx([9.0, 18.0, 28.0])
+
+
+@dataclass
+class Timed:
+    """What a reader gets of events that come after these pauses: when, and the error at the end."""
+
+    pauses: list[tuple[float, str]]
+    reading: float = 0.0
+    """Seconds that the reader takes for each."""
+    times: list[float] = field(default_factory=list)
+    error: str = ""
+
+    async def read(self, **limits: Any) -> None:
+        async def events() -> AsyncIterator[str]:
+            for pause, event in self.pauses:
+                await asyncio.sleep(pause)
+                yield event
+
+        clock = asyncio.get_running_loop().time
+        try:
+            async for _ in never_silent(10.0, events(), "the model", is_token=lambda event: event != "ping", **limits):
+                self.times.append(clock())
+                await asyncio.sleep(self.reading)
+        except LLMTimeoutError as error:
+            self.error = str(error)
+        self.times.append(clock())
+
+
+FIRST = "The model was silent for longer than `first_token_timeout` (3 s)."
+LATER = "The model was silent for longer than `max_silence` (10 s)."
+
+
+@pytest.mark.parametrize(
+    ("timed", "times", "error"),
+    [
+        (Timed([(2, "x"), (9, "x"), (9, "x")]), [2, 11, 20, 20], ""),
+        (Timed([(4, "x")]), [3], FIRST),
+        (Timed([(2, "ping"), (2, "x")]), [2, 3], FIRST),
+        (Timed([(1, "ping"), (1, "ping"), (0.5, "x")]), [1, 2, 2.5, 2.5], ""),
+        (Timed([(1, "x"), (11, "x")]), [1, 11], LATER),
+        (Timed([(1, "x"), (6, "ping"), (6, "x")]), [1, 7, 11], LATER),
+        (Timed([(1, "x"), (6, "ping"), (3, "x"), (9, "x")]), [1, 7, 10, 19, 19], ""),
+        (Timed([(1, "ping"), (1, "ping"), (0.5, "x"), (9, "x")], reading=100), [1, 102, 202.5, 311.5, 411.5], ""),
+    ],
+)
+def test_pings_give_nobody_more_time(timed: Timed, times: list[float], error: str) -> None:
+    """The first token has its own time, each next one the other; pings and the pauses of the reader change neither."""
+    run_virtual(timed.read(first_token_timeout=3.0))
+    assert timed.times == pytest.approx(times)
+    assert timed.error == error
+
+
+@pytest.mark.parametrize(("first", "error"), [(None, LATER), (20.0, FIRST.replace("3", "20"))])
+def test_the_first_token_has_a_time_of_its_own(first: float | None, error: str) -> None:
+    """To the first token it may take longer than between tokens; without a time of its own it has that between them."""
+    timed = Timed([(5, "ping"), (30, "x")])
+    run_virtual(timed.read(first_token_timeout=first))
+    assert (timed.times, timed.error) == ([5, first or 10], error)

@@ -68,6 +68,10 @@ class AnswerWriter:
         """What the provider has told so far of the answer as a whole."""
         return self._fields
 
+    def begin(self) -> None:
+        """An attempt begins: what an earlier one has told of its answer does not count."""
+        self._fields.clear()
+
     async def write(self, event: AnswerEvent) -> None:
         """Add to the reply. Waits for its readers, if they are too far behind."""
         if isinstance(event, str):

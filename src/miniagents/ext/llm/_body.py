@@ -9,7 +9,7 @@ import codecs
 import inspect
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -99,29 +99,57 @@ async def parts_of(
     # Only exactly its own: a subclass or a wrapper may have its reasons to see the chunks.
     if type(answer) not in classes_named(package, "AsyncStream"):
         return AnswerParts(aiter(answer), opened, provider=provider)
-    response = answer.response
-    content_type = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+    if content_type_of(answer.response) == _BEDROCK:
+        return AnswerParts(aiter(answer), opened, provider=provider)
+    return await parts_of_response(answer.response, opened, provider=provider)
+
+
+async def parts_of_response(response: Any, opened: AsyncExitStack, *, provider: str) -> AnswerParts:
+    """The parts of a response of the HTTP client, which has a good status; streamed or whole, as its type says.
+
+    Raises `LLMProtocolError` for what is no answer at all.
+    """
+    content_type = content_type_of(response)
     if content_type in ("text/event-stream", ""):
         return AnswerParts(_parsed(_limits.body_of_stream(response, provider), provider), opened, provider=provider)
     if content_type == "application/json" or content_type.endswith("+json"):
         whole = _object(await _limits.body_of_whole(response, provider), provider)
         return AnswerParts(_once(whole), opened, provider=provider, is_stream=False)
-    if content_type == _BEDROCK:
-        return AnswerParts(aiter(answer), opened, provider=provider)
     raise LLMProtocolError(
         f"{provider} sent {content_type} instead of an answer, from {without_secrets(response.url)}. "
         "Is `base_url` right?"
     )
 
 
-async def never_silent(seconds: float | None, events: AsyncIterator[T], provider: str) -> AsyncIterator[T]:
-    """`events`, and an `LLMTimeoutError` if one takes longer than `seconds` (`None`: any time) to come.
+def content_type_of(response: Any) -> str:
+    """The type of a response, without its parameters."""
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+async def never_silent(
+    seconds: float | None,
+    events: AsyncIterator[T],
+    provider: str,
+    *,
+    first_token_timeout: float | None = None,
+    is_token: Callable[[T], bool] | None = None,
+) -> AsyncGenerator[T, None]:
+    """`events`, and an `LLMTimeoutError` if a token takes longer to come than it may (`None`: any time).
+
+    To the first token that is `first_token_timeout`, if it is given, and from one token to the next `seconds`.
+    Tokens are the events for which `is_token` is true, by default all: what is none (a ping, the start of an answer)
+    is passed on and gives nobody more time. Nor does the time count in which the reader does not ask for the next one.
 
     The read timeout of the SDKs does not serve: it starts anew with each attempt, and with each byte, also with those
     of comments that keep a dead stream open.
     """
+    clock = asyncio.get_running_loop().time
+    name, left, allowed = "max_silence", seconds, seconds
+    if first_token_timeout is not None:
+        name, left, allowed = "first_token_timeout", first_token_timeout, first_token_timeout
     while True:
-        limit = asyncio.timeout(seconds)
+        asked_at = clock()
+        limit = asyncio.timeout(left)
         try:
             async with limit:
                 event = await anext(events)
@@ -130,7 +158,11 @@ async def never_silent(seconds: float | None, events: AsyncIterator[T], provider
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise LLMTimeoutError(f"{provider} was silent for longer than `max_silence` ({seconds:g} s).") from error
+            raise LLMTimeoutError(f"{provider} was silent for longer than `{name}` ({allowed:g} s).") from error
+        if is_token is None or is_token(event):
+            name, left, allowed = "max_silence", seconds, seconds
+        elif left is not None:
+            left -= clock() - asked_at
         yield event
 
 

@@ -5,7 +5,7 @@ import concurrent.futures
 import importlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -40,9 +40,13 @@ class ClientOptions:
             _check_url(self.base_url)
 
     def given(self) -> dict[str, Any]:
-        """The options that are not left to the SDK, as keyword arguments."""
-        options = {"api_key": self.api_key, "base_url": self.base_url, "max_retries": self.max_retries}
-        return {name: value for name, value in options.items() if value is not None}
+        """The options of a client that are not left to the SDK, as keyword arguments. It is not to retry by itself."""
+        options = {"api_key": self.api_key, "base_url": self.base_url}
+        return {"max_retries": 0, **{name: value for name, value in options.items() if value is not None}}
+
+    def of_client(self) -> "ClientOptions":
+        """Those options in which clients differ."""
+        return replace(self, max_retries=None)
 
 
 def base_url_of(client: object) -> str:
@@ -122,9 +126,10 @@ async def shared_client(key: object, make: Callable[[], Any]) -> Any:
 
 
 def limited_http_client(sdk: Any, extra: str) -> Any:
-    """The HTTP client that the SDK would make itself, with a limit to what it reads."""
+    """The HTTP client that the SDK would make itself, with a limit to what it reads, and for many streams at once."""
     http = load("miniagents.ext.llm._http", extra)
-    return sdk.DefaultAsyncHttpxClient(event_hooks={"response": [http.limit_body]})
+    pool = load("miniagents.ext.llm._pool", extra)
+    return sdk.DefaultAsyncHttpxClient(event_hooks={"response": [http.limit_body]}, **pool.spread_transport())
 
 
 def load(package: str, extra: str) -> Any:

@@ -1,21 +1,43 @@
 """One question to a model and its answer, which becomes messages of the reply."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from miniagents.agents import InteractionContext
+from miniagents.agents import InteractionContext, check_budget
 from miniagents.ext.llm._answer_writer import AnswerWriter
 from miniagents.ext.llm._body import never_silent
 from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
+from miniagents.ext.llm._limiter import limiter_for
+from miniagents.ext.llm._retry import DEFAULT_MAX_RETRIES, Attempt, Attempts
 from miniagents.ext.llm._sdk import SDKErrors, refusals_explained
 from miniagents.ext.llm._secrets import Secrets
-from miniagents.ext.llm.errors import LLMError
+from miniagents.ext.llm._usage import Meter
+from miniagents.ext.llm.errors import LLMError, LLMParameterError
+from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.messages import AssistantMessage
 from miniagents.ext.llm.prompt import Prompt
 from miniagents.ext.llm.provider import AnswerEvent, LLMProvider
 from miniagents.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a model may take: seconds, `None` for no limit."""
+
+    max_silence: float | None
+    first_token_timeout: float | None
+
+    def __post_init__(self) -> None:
+        for name in ("max_silence", "first_token_timeout"):
+            seconds: object = getattr(self, name)
+            is_time = isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < math.inf
+            if seconds is not None and not is_time:
+                raise LLMParameterError(
+                    f"`{name}` is a positive number of seconds, or None for no limit, not {seconds!r}."
+                )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,24 +48,36 @@ class Exchange:
     provider: LLMProvider
     async_client: Any
     options: ClientOptions
-    max_silence: float | None
+    patience: Patience
     max_ahead: float | None
+    limits: Limits | None
     parameters: Mapping[str, Any]
-    answer_class: type[AssistantMessage] = AssistantMessage
 
-    async def ask(self, prompt: Prompt) -> tuple[Message, ...] | None:
+    async def ask(
+        self, prompt: Prompt, answer_class: type[AssistantMessage] = AssistantMessage
+    ) -> tuple[Message, ...] | None:
         """Reply with the answer to `prompt`, and give its messages when it is complete.
 
         An answer that breaks off in the midst gives `None`: its last message ends in the error. What goes wrong before
         there is a message is raised.
         """
         model = self.parameters["model"]
-        answer = AnswerWriter(self.ctx, self.provider.name, model, self.max_ahead, self.answer_class)
+        answer = AnswerWriter(self.ctx, self.provider.name, model, self.max_ahead, answer_class)
         secrets = Secrets(self.parameters, self.options.api_key, self.options.base_url)
         try:
-            async with AsyncExitStack() as opened, aclosing(self._events(prompt, opened, secrets)) as events:
-                async for event in events:
-                    await answer.write(event)
+            request = self.provider.make_request(prompt, self.parameters)
+            client = secrets.client = await self._client()
+            meter = Meter(self.provider.price_name or base_url_of(client), str(model))
+            await meter.prepare()
+            async for attempt in self._attempts(client, prompt):
+                async with attempt as slot:
+                    check_budget()
+                    meter.sent()
+                    try:
+                        await self._read(client, request, answer, attempt)
+                    finally:
+                        if tokens := meter.answered(answer.fields):
+                            slot.used(tokens)
             answer.finish()
         except LLMError as error:
             secrets.keep_out_of(error)
@@ -58,30 +92,61 @@ class Exchange:
             return None
         return await answer.messages()
 
-    async def _events(
-        self, prompt: Prompt, opened: AsyncExitStack, secrets: Secrets
-    ) -> AsyncGenerator[AnswerEvent, None]:
+    def _attempts(self, client: Any, prompt: Prompt) -> Attempts:
+        key = getattr(client, "api_key", None) or getattr(client, "auth_token", None)
+        limiter = limiter_for(
+            self.provider.name, str(getattr(client, "base_url", "")), key if isinstance(key, str) else None, self.limits
+        )
+        # There is one layer of retries: a client of the caller's has its own.
+        retries = 0 if self.async_client is not None else self.options.max_retries
+        return Attempts(
+            limiter,
+            max_retries=DEFAULT_MAX_RETRIES if retries is None else retries,
+            estimated_tokens=estimated_tokens(prompt),
+        )
+
+    async def _read(self, client: Any, request: Mapping[str, Any], answer: AnswerWriter, attempt: Attempt) -> None:
+        """Send the request, and reply with what comes."""
+        answer.begin()
+        with self._errors_explained(client):
+            async with AsyncExitStack() as opened, aclosing(self._events(client, request, opened)) as events:
+                async for event in events:
+                    await answer.write(event)
+                    if answer.has_begun:
+                        attempt.has_answered()
+
+    @contextmanager
+    def _errors_explained(self, client: object = None) -> Iterator[None]:
+        """All errors of the SDK are errors of ours."""
         provider = self.provider
-        request = provider.make_request(prompt, self.parameters)
         sdk_errors = SDKErrors(provider.name, provider.package, provider.base_error)
-        url = ""
         try:
-            client = secrets.client = await self._client()
-            url = base_url_of(client)
-            async for event in never_silent(self.max_silence, self._sent(client, request, opened), provider.name):
-                yield event
+            yield
         except LLMError:
             raise
         except sdk_errors.classes() as error:
-            raise sdk_errors.explain(error, url) from error
+            raise sdk_errors.explain(error, base_url_of(client)) from error
+
+    def _events(
+        self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        return never_silent(
+            self.patience.max_silence,
+            self._sent(client, request, opened),
+            self.provider.name,
+            first_token_timeout=self.patience.first_token_timeout,
+            is_token=lambda event: not isinstance(event, Mapping),
+        )
 
     async def _client(self) -> Any:
         if self.async_client is not None:
             return self.async_client
         provider, options = self.provider, self.options
-        client = await shared_client(
-            (provider.name, options), lambda: provider.make_client(load(provider.package, provider.extra), options)
-        )
+        with self._errors_explained():
+            client = await shared_client(
+                (provider.name, options.of_client()),
+                lambda: provider.make_client(load(provider.package, provider.extra), options),
+            )
         check_client(client, provider.name)
         return client
 
@@ -92,3 +157,8 @@ class Exchange:
             events = await self.provider.open(client, request, opened)
         async for event in events:
             yield event
+
+
+def estimated_tokens(prompt: Prompt) -> int:
+    """About how many tokens a prompt has: four characters are one."""
+    return (len(prompt.system) + sum(len(str(part)) for turn in prompt.turns for part in turn.parts)) // 4

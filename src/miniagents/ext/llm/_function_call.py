@@ -11,7 +11,6 @@ from typing import Any
 from pydantic_core import to_json
 
 from miniagents.ext._threads import in_daemon_thread
-from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 from miniagents.messages import Message, MessagePromise, MessageSequencePromise
 from miniagents.promising.stream import closing
 
@@ -38,18 +37,13 @@ async def said_in(replies: MessageSequencePromise) -> AsyncGenerator[str, None]:
     """The text of the answers in a reply, with empty lines between them, while they come."""
     is_first = True
     async for promise in replies:
-        if not is_answer(promise.message_class):
+        if not promise.message_class.is_answer:
             continue
         if not is_first:
             yield "\n\n"
         is_first = False
         async for token in promise:
             yield token
-
-
-def is_answer(message_class: type[Message]) -> bool:
-    """Whether messages of this class are what an agent says, and not how it came to it."""
-    return not issubclass(message_class, (ThinkingMessage, ToolCallMessage, ToolResultMessage))
 
 
 async def _text_of(result: Any) -> AsyncGenerator[str, None]:

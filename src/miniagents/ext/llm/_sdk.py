@@ -1,15 +1,15 @@
 """The errors of every SDK, and of the HTTP client below it, as errors of ours."""
 
 import json
-import math
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from miniagents.ext._terminal import on_one_line
+from miniagents.ext.llm._retry_after import retry_after_of
 from miniagents.ext.llm._wire import as_dict, field, text_field
 from miniagents.ext.llm.errors import (
     LLMConnectionError,
@@ -20,6 +20,9 @@ from miniagents.ext.llm.errors import (
     LLMStatusError,
     LLMTimeoutError,
 )
+
+# Proxies answer with whole web pages, whose beginning tells enough.
+_SHOWN_OF_A_PAGE: Final = 500
 
 
 def without_secrets(url: object) -> str:
@@ -132,6 +135,24 @@ def error_in_answer(body: object, provider: str, request_id: str = "") -> LLMSta
     return _status_error(provider, message, error_type=_type_of(body), request_id=request_id or None)
 
 
+def error_of_status(body: bytes, response: Any, provider: str) -> LLMStatusError:
+    """The error for a response of the HTTP client with a status that is not good, and this body."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    error = as_dict(said).get("error", said)
+    message = error if isinstance(error, str) else text_field(error, "message") or text_field(error, "detail")
+    return _status_error(
+        provider,
+        message or body[:_SHOWN_OF_A_PAGE].decode(errors="replace") or response.reason_phrase,
+        status=response.status_code,
+        error_type=_type_of(error),
+        request_id=response.headers.get("x-request-id"),
+        retry_after=retry_after_of(response.headers),
+    )
+
+
 def _of_api_error(error: Exception, provider: str) -> LLMStatusError:
     body = as_dict(field(error, "body"))
     inner = as_dict(body.get("error")) or body
@@ -141,7 +162,7 @@ def _of_api_error(error: Exception, provider: str) -> LLMStatusError:
         status=getattr(error, "status_code", 200),
         error_type=_type_of(inner),
         request_id=text_field(error, "request_id") or None,
-        retry_after=_retry_after(field(error, "response")),
+        retry_after=retry_after_of(field(field(error, "response"), "headers") or {}),
     )
 
 
@@ -155,12 +176,3 @@ def _status_error(
 
 def _type_of(body: object) -> str | None:
     return text_field(body, "type") or text_field(body, "code") or None
-
-
-def _retry_after(response: object) -> float | None:
-    headers = field(response, "headers") or {}
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:  # missing, or a date, which servers of models do not send
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None

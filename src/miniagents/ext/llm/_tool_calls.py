@@ -8,7 +8,6 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from miniagents.agents import MiniAgent
-from miniagents.ext.llm._function_call import is_answer
 from miniagents.ext.llm._tool_arguments import read_arguments
 from miniagents.ext.llm._toolbox import Toolbox
 from miniagents.ext.llm.errors import LLMParameterError, ToolError
@@ -89,7 +88,7 @@ class ToolCalls:
         if isinstance(answer, Approval):
             approved = answer.approved
         else:
-            approved = answer is not None and is_answer(type(answer)) and str(answer).strip().lower() in ("yes", "y")
+            approved = answer is not None and answer.is_answer and str(answer).strip().lower() in ("yes", "y")
         if not approved:
             said = "" if answer is None or not answer.text else f": {answer}"
             raise ToolError(f"The call was not approved{said}")

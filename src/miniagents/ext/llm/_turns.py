@@ -7,6 +7,7 @@ from miniagents.ext.llm._tool_calls import ToolCalls, not_run
 from miniagents.ext.llm.errors import LLMTurnLimitError
 from miniagents.ext.llm.messages import ToolCallMessage, ToolResultMessage
 from miniagents.ext.llm.prompt import Prompt
+from miniagents.ext.llm.structured import WantedAnswer, repair_request
 from miniagents.messages import Message
 
 
@@ -16,16 +17,31 @@ async def take_turns(
     system: str | Message | None,
     tools: ToolCalls,
     max_turns: int | None,
+    wanted: WantedAnswer,
 ) -> None:
-    """Ask, run the tools that are called, and ask again, until an answer calls none that is run here."""
+    """Ask, run the tools that are called, and ask again, until an answer calls none that is run here.
+
+    An answer that is not as it is `wanted` may be repaired once.
+    """
     said = list(messages)
     turns = 0
+    has_repaired = False
     while True:
         turns += 1
-        answer = await exchange.ask(Prompt.of(said, system, tools=tools.toolbox.schemas))
-        calls = [message for message in answer or () if isinstance(message, ToolCallMessage)]
+        prompt = Prompt.of(said, system, tools=tools.toolbox.schemas, answer=wanted.schema)
+        answer = await exchange.ask(prompt, wanted.answer_class)
+        if answer is None:
+            return
+        calls = [message for message in answer if isinstance(message, ToolCallMessage)]
+        problem = None if calls else wanted.problem_of(answer)
+        if problem is not None:
+            if has_repaired or turns == max_turns:
+                raise problem
+            has_repaired = True
+            said += [*answer, repair_request(problem)]
+            continue
         ours = [call for call in calls if tools.toolbox.is_run_here(call.tool)]
-        if answer is None or not ours:
+        if not ours:
             return
         if turns == max_turns:
             why = f"The tool was not called: there may be {max_turns} answers, and this was the last one."

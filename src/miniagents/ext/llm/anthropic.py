@@ -42,6 +42,7 @@ class AnthropicProvider(LLMProvider):
     package: ClassVar[str] = "anthropic"
     base_error: ClassVar[str] = "AnthropicError"
     extra: ClassVar[str] = "anthropic"
+    price_name: ClassVar[str] = "anthropic"
     model_variable: ClassVar[str | None] = "ANTHROPIC_MODEL"
     default_model: ClassVar[str | None] = DEFAULT_MODEL
 
@@ -125,8 +126,9 @@ class AnthropicProvider(LLMProvider):
                 message = field(event, "message")
                 usage = figures(field(message, "usage"))
                 yield texts(response_id=text_field(message, "id"), response_model=text_field(message, "model"))
+                yield {"usage": usage} if usage else {}
             elif kind == "message_delta":
-                usage.update(figures(field(event, "usage")))
+                usage = {**usage, **figures(field(event, "usage"))}
                 stop_reason = text_field(field(event, "delta"), "stop_reason")
                 answer.finish_reason = stop_reason or answer.finish_reason
                 yield texts(finish_reason=_FINISH_REASONS.get(stop_reason, stop_reason), stop_reason=stop_reason)

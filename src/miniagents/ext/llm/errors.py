@@ -8,6 +8,7 @@ LLMError                                   the base; `partial_text` is what was 
 ├── LLMStatusError (RuntimeError)          the provider answered with an error, at once or in mid-answer
 ├── LLMProtocolError (ValueError)          what arrived is not what the API promises
 ├── LLMEmptyCompletionError (ValueError)   a complete answer with nothing in it
+├── LLMAnswerError (ValueError)            a complete answer that is not what was asked for
 ├── LLMRequestError (ValueError)           the request cannot be made
 │   └── LLMParameterError (TypeError)      the API function does not take an argument
 ├── LLMTurnLimitError (RuntimeError)       the model has called tools in all of its `max_turns`
@@ -84,6 +85,10 @@ class LLMProtocolError(LLMError, ValueError):
 
 class LLMEmptyCompletionError(LLMError, ValueError):
     """The answer is complete and has neither text nor tool calls."""
+
+
+class LLMAnswerError(LLMError, ValueError):
+    """The answer is complete, but it is not of the `response_type` that was asked for."""
 
 
 class LLMRequestError(LLMError, ValueError):

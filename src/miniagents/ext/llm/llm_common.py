@@ -1,17 +1,17 @@
 """`llm_agent`: what all LLM agents are, whatever their provider."""
 
-import math
 import os
 from collections.abc import Iterable
 from typing import Any, Final
 
 from miniagents.agents import InteractionContext, MiniAgent, miniagent
 from miniagents.ext.llm._client import ClientOptions
-from miniagents.ext.llm._exchange import Exchange
+from miniagents.ext.llm._exchange import Exchange, Patience
 from miniagents.ext.llm._tool_calls import ToolCalls
 from miniagents.ext.llm._toolbox import Toolbox
 from miniagents.ext.llm._turns import take_turns
 from miniagents.ext.llm.errors import LLMParameterError
+from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.messages import (
     Approval,
     ApprovalRequest,
@@ -24,6 +24,7 @@ from miniagents.ext.llm.messages import (
 )
 from miniagents.ext.llm.prompt import Prompt, Turn
 from miniagents.ext.llm.provider import AnswerEvent, LLMProvider, ThinkingPiece, ToolCallPiece
+from miniagents.ext.llm.structured import WantedAnswer
 from miniagents.ext.llm.tools import ToolLike
 from miniagents.messages import Message
 from miniagents.promising.context import current_context
@@ -68,12 +69,15 @@ async def llm_agent(
     tools: Iterable[ToolLike] | None = None,
     max_turns: int | None = DEFAULT_MAX_TURNS,
     approver: MiniAgent[...] | None = None,
+    response_type: Any = None,
     async_client: Any = None,
     api_key: str | None = None,
     base_url: str | None = None,
     max_retries: int | None = None,
     max_silence: float | None = DEFAULT_MAX_SILENCE,
+    first_token_timeout: float | None = None,
     max_ahead: float | None = None,
+    limits: Limits | None = None,
     **parameters: Any,
 ) -> None:
     """A model of a provider. Replies with its answer, message by message, each of which streams.
@@ -99,11 +103,21 @@ async def llm_agent(
     - `approver`: the agent that is sent an `ApprovalRequest` before a tool that `needs_approval` is called, such as
       `console_user_agent`. Its last message decides: an `Approval`, or the text `yes` or `y`, without regard to case.
       All else refuses, and is told to the model.
-    - `api_key`, `base_url`, `max_retries`: of the client; by default what the SDK finds in the environment. There is
-      one client for each outermost context and choice of these; it is closed with that context.
+    - `response_type`: what the answer is to be: a pydantic model, or any type that has a JSON schema. It then is a
+      `TypedAnswer`, whose text is JSON and whose `value` is validated. One that is not valid is repaired once: the
+      model is told what is wrong and answers again, in one more message; then the reply ends in an `LLMAnswerError`.
+    - `api_key`, `base_url`: of the client; by default what the SDK finds in the environment. There is one client for
+      each outermost context and choice of these; it is closed with that context.
     - `async_client`: a client of your own, which stays open.
-    - `max_silence`: seconds that may pass without any word from the model, from the request (with all its retries) to
-      the first word and between words; an answer that is not streamed is one word. `None` for no limit.
+    - `max_retries`: how often a request is sent again that got no answer (2 by default), after a pause that grows, or
+      that the provider has asked for. An answer that has begun is never asked for again. A client of your own retries
+      by itself.
+    - `max_silence`: seconds that may pass without any word from the model, from the request to the first word and
+      between words; an answer that is not streamed is one word. `None` for no limit. `first_token_timeout`: the same
+      for the first word alone. The time that a request waits for its turn does not count. `timeout`, as of every agent,
+      limits the whole.
+    - `limits`: how much may be asked of this provider, at this address, with this key, at once and within a minute, by
+      the whole process (see `Limits`). Without it what others have set holds, at first 64 requests at once.
     - `max_ahead`: how many tokens a message may be ahead of its foremost reader (see `StreamedPromise`); then nothing
       more is taken from the connection until that one goes on. By default as the context says.
     - all others: parameters of the API, by their own names (`temperature`, ...).
@@ -125,8 +139,9 @@ async def llm_agent(
         raise LLMParameterError("`provider` is missing: use `openai_agent` or the like, or name an `LLMProvider`.")
     if system is not None and not isinstance(system, (str, Message)):
         raise TypeError(f"`system` is a text or a message, not {type(system).__name__}.")
-    if max_silence is not None:
-        _check_silence(max_silence)
+    patience = Patience(max_silence, first_token_timeout)
+    if limits is not None and not isinstance(limits, Limits):
+        raise LLMParameterError(f"`limits` are `Limits(...)`, not {limits!r}.")
     if model is None and provider.model_variable is not None:
         model = os.environ.get(provider.model_variable) or provider.default_model
     if stream is None:
@@ -135,6 +150,7 @@ async def llm_agent(
     request_timeout = {} if max_silence == DEFAULT_MAX_SILENCE else {"timeout": max_silence}
     if max_turns is not None:
         _check_turns(max_turns)
+    wanted = WantedAnswer.of(response_type)
     toolbox = await Toolbox.of(tools)
     calls = ToolCalls(toolbox, approver)
     exchange = Exchange(
@@ -142,18 +158,12 @@ async def llm_agent(
         provider,
         async_client,
         ClientOptions(api_key or None, base_url or None, max_retries),
-        max_silence,
+        patience,
         max_ahead,
+        limits,
         {"model": model, "stream": stream, **request_timeout, **toolbox.of_provider(), **parameters},
     )
-    await take_turns(exchange, await ctx.message_promises, system, calls, max_turns)
-
-
-def _check_silence(seconds: object) -> None:
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < math.inf:
-        raise LLMParameterError(
-            f"`max_silence` is a positive number of seconds, or None for no limit, not {seconds!r}."
-        )
+    await take_turns(exchange, await ctx.message_promises, system, calls, max_turns, wanted)
 
 
 def _check_turns(turns: object) -> None:

@@ -52,6 +52,8 @@ class AssistantMessage(Message):
 class ThinkingMessage(Message):
     """What a model has thought before it answered, as far as it tells. The text is empty if all of it is secret."""
 
+    is_answer = False
+
     role: str = "thinking"
     signature: str | None = None
     """What the provider wants to be sent back with it, to know it again."""
@@ -68,6 +70,8 @@ class ThinkingMessage(Message):
 class ToolCallMessage(Message):
     """A model calls a tool. The text is the arguments, a JSON object, which streams as the model writes it."""
 
+    is_answer = False
+
     role: str = "tool_call"
     call_id: str = ""
     """Which result belongs to it."""
@@ -81,6 +85,8 @@ class ToolCallMessage(Message):
 
 class ToolResultMessage(Message):
     """What a tool has given to the model. The text streams if the tool's does."""
+
+    is_answer = False
 
     role: str = "tool"
     call_id: str = ""

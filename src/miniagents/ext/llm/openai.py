@@ -28,6 +28,7 @@ class OpenAIProvider(LLMProvider):
     package: ClassVar[str] = "openai"
     base_error: ClassVar[str] = "OpenAIError"
     extra: ClassVar[str] = "openai"
+    price_name: ClassVar[str] = "openai"
     model_variable: ClassVar[str | None] = "OPENAI_MODEL"
     default_model: ClassVar[str | None] = DEFAULT_MODEL
 
@@ -36,9 +37,9 @@ class OpenAIProvider(LLMProvider):
         # The SDK itself would refuse as well, but also be content with an admin key, which no model accepts.
         if not (options.api_key or os.environ.get("OPENAI_API_KEY")):
             raise MissingKeyError(self.name, "OPENAI_API_KEY")
-        return with_completions_loaded(
-            sdk.AsyncOpenAI(http_client=limited_http_client(sdk, self.extra), **options.given())
-        )
+        client = sdk.AsyncOpenAI(http_client=limited_http_client(sdk, self.extra), **options.given())
+        _ = client.chat.completions  # loaded when it is first touched, which takes its time
+        return client
 
     def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `chat.completions.create`."""
@@ -53,7 +54,7 @@ class OpenAIProvider(LLMProvider):
         if prompt.tools:
             request["tools"] = [*parameters.get("tools", ()), *map(_tool, prompt.tools)]
         if prompt.answer is not None:
-            schema = {"name": prompt.answer.name, "schema": prompt.answer.schema, "strict": True}
+            schema = {"name": prompt.answer.name, "schema": prompt.answer.schema, "strict": prompt.answer.strict}
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request["stream"]:
             request.setdefault("stream_options", {"include_usage": True})
@@ -96,12 +97,6 @@ class OpenAIProvider(LLMProvider):
                     yield _call_piece(position, call)
                 answer.finish_reason = text_field(choice, "finish_reason") or answer.finish_reason
         yield texts(finish_reason=answer.finish_reason)
-
-
-def with_completions_loaded(client: Any) -> Any:
-    """`client`, after the SDK has loaded what is behind `chat.completions`, which it does only when that is touched."""
-    _ = client.chat.completions
-    return client
 
 
 def _with_common_names(usage: dict[str, Any]) -> dict[str, Any]:

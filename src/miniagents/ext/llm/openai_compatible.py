@@ -1,35 +1,48 @@
-"""`openai_compatible_agent`: any server that speaks OpenAI's chat completions. `pip install "miniagents[openai]"`.
+"""`openai_compatible_agent`: any server that speaks OpenAI's chat completions. `pip install "miniagents[http]"`.
 
-Also the pattern for one more provider: what differs, and an agent.
+Also the pattern for one more provider that is asked over plain HTTP: what differs, and an agent.
 """
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
 from miniagents.agents import InteractionContext, miniagent
-from miniagents.ext.llm._client import limited_http_client
+from miniagents.ext.llm._body import parts_of_response
+from miniagents.ext.llm._client import load
 from miniagents.ext.llm.errors import LLMParameterError
 from miniagents.ext.llm.llm_common import llm_agent
-from miniagents.ext.llm.openai import OpenAIProvider, with_completions_loaded
-from miniagents.ext.llm.provider import ClientOptions
+from miniagents.ext.llm.openai import OpenAIProvider
+from miniagents.ext.llm.provider import AnswerEvent, ClientOptions
 
 
 class OpenAICompatibleProvider(OpenAIProvider):
-    """Chat completions of somebody else."""
+    """Chat completions of somebody else, without an SDK."""
 
     name: ClassVar[str] = "the OpenAI-compatible server"
+    package: ClassVar[str] = "httpx2"
+    base_error: ClassVar[str] = "HTTPError"
+    extra: ClassVar[str] = "http"
+    price_name: ClassVar[str] = ""
     model_variable: ClassVar[str | None] = None
     default_model: ClassVar[str | None] = None
 
-    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
-        """An `AsyncOpenAI` that tells others nothing of an account with OpenAI: neither its key nor its names."""
-        if options.base_url is None:  # the SDK would ask OpenAI
+    def make_client(self, sdk: Any, options: ClientOptions) -> Any:  # noqa: ARG002 (the HTTP client is behind ours)
+        """A client that tells others nothing of an account with OpenAI."""
+        if options.base_url is None:
             raise LLMParameterError(
                 "`base_url` is empty: it is where the server is, such as http://localhost:11434/v1."
             )
-        http_client = limited_http_client(sdk, self.extra)
-        client = sdk.AsyncOpenAI(http_client=http_client, **{"api_key": "none", **options.given()})
-        client.organization = client.project = None
-        return with_completions_loaded(client)
+        headers = {"authorization": f"Bearer {options.api_key}"} if options.api_key else {}
+        http = load("miniagents.ext.llm._http_client", self.extra)
+        return http.HTTPClient(options.base_url, headers, options.api_key)
+
+    async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
+        """The answer of `/chat/completions`."""
+        if hasattr(client, "chat"):  # an `AsyncOpenAI` of the caller's
+            return await super().open(client, request, opened)
+        response = await client.post("chat/completions", dict(request), opened, self.name)
+        return self._read(await parts_of_response(response, opened, provider=self.name))
 
 
 _PROVIDER: Final = OpenAICompatibleProvider()

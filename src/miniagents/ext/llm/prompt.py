@@ -44,6 +44,8 @@ class AnswerSchema:
     name: str
     schema: Mapping[str, Any]
     """The JSON schema of an object."""
+    strict: bool = True
+    """Whether the provider can hold the model to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ class LLMProvider(ABC):
     """The class in that module that all its errors inherit."""
     extra: ClassVar[str]
     """Installed by `pip install "miniagents[extra]"`."""
+    price_name: ClassVar[str] = ""
+    """What the table of prices calls it. Empty: it goes by the address."""
     model_variable: ClassVar[str | None] = None
     """The environment variable that names the model when the call does not."""
     default_model: ClassVar[str | None] = None

@@ -1,0 +1,70 @@
+"""Providers that are asked over plain HTTP, without an SDK. Imported with the HTTP client, when one is first asked."""
+
+import json
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import httpx2
+
+from miniagents.ext.llm import _limits, _pool
+from miniagents.ext.llm._http import limit_body
+from miniagents.ext.llm._sdk import error_of_status
+from miniagents.ext.llm.errors import LLMParameterError
+
+# As the SDKs: long for the answer, short for the connection. How long a model may be silent is limited elsewhere.
+_TIMEOUT: Final = httpx2.Timeout(600, connect=5)
+# What the SDKs take beside the parameters of the API, and so every agent does.
+_EXTRAS: Final = ("extra_headers", "extra_query", "extra_body", "timeout")
+
+
+class HTTPClient:
+    """An HTTP client for one server, with its key."""
+
+    def __init__(self, base_url: str, headers: dict[str, str], api_key: str | None = None) -> None:
+        self.base_url = base_url
+        self.api_key = api_key
+        self.default_headers = headers
+        self._http = httpx2.AsyncClient(
+            headers=headers,
+            timeout=_TIMEOUT,
+            follow_redirects=True,
+            event_hooks={"response": [limit_body]},
+            **_pool.spread_transport(),
+        )
+
+    async def post(self, path: str, request: dict[str, Any], opened: AsyncExitStack, provider: str) -> httpx2.Response:
+        """The response to a request, whose body is still to be read; `opened` closes it.
+
+        Raises `LLMStatusError` for a bad status, and `LLMParameterError` for what is no JSON.
+        """
+        body, options = _split(request)
+        try:
+            content = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise LLMParameterError(f"The request to {provider} cannot be written as JSON: {error}") from error
+        headers = {"content-type": "application/json", **(options.get("extra_headers") or {})}
+        timeout = {"timeout": options["timeout"]} if "timeout" in options else {}
+        sent = self._http.build_request(
+            "POST",
+            f"{self.base_url.rstrip('/')}/{path}",
+            params=options.get("extra_query"),
+            content=content,
+            headers=headers,
+            **timeout,
+        )
+        response = await self._http.send(sent, stream=True)
+        opened.push_async_callback(response.aclose)
+        if not response.is_success:
+            raise error_of_status(await _limits.body_of_whole(response, provider), response, provider)
+        return response
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+
+def _split(request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is said to the API, and how."""
+    options: dict[str, Any] = {name: request[name] for name in _EXTRAS if name in request}
+    body = {name: value for name, value in request.items() if name not in options}
+    return {**body, **(options.get("extra_body") or {})}, options

@@ -1,0 +1,181 @@
+"""Answers that are values: `response_type=City` has a model answer with the JSON of a `City`, and checks that it did.
+
+```python
+replies = openai_agent.inquire("The largest city?", response_type=City)
+city = await value_of(replies, City)                # a `City`, for type checkers too
+```
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from miniagents.ext.llm.errors import LLMAnswerError, LLMParameterError
+from miniagents.ext.llm.messages import AssistantMessage, UserMessage
+from miniagents.ext.llm.prompt import AnswerSchema
+from miniagents.messages import Message, MessageSequencePromise
+
+__all__ = ["TypedAnswer", "value_of"]
+
+T = TypeVar("T")
+
+# Providers want an object at the top, so everything else is put into one, under this name.
+_WRAPPED: Final = "value"
+_NOT_IN_NAMES: Final = re.compile("[^a-zA-Z0-9_-]+")
+_LONGEST_NAME: Final = 64
+
+
+class TypedAnswer(AssistantMessage, Generic[T]):
+    """The answer of a model that was asked for a `response_type`. The text is the JSON as the model has written it."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, text: str | None = None, /, **metadata: Any) -> None: ...
+
+    @property
+    def value(self) -> T:
+        """The validated value. Raises `LLMAnswerError` if the text is not one, as in an answer that was repaired."""
+        value: T = parsed(str(self), self.response_type())
+        return value
+
+    @classmethod
+    def response_type(cls) -> Any:
+        """What the value is."""
+        arguments = cls.__pydantic_generic_metadata__["args"]
+        if not arguments:
+            raise TypeError("A `TypedAnswer` has a value if it says of which type: `TypedAnswer[City]`.")
+        return arguments[0]
+
+
+async def value_of(replies: MessageSequencePromise, response_type: type[T]) -> T:
+    """The value of the last message of a reply, validated. Waits for the end of the reply.
+
+    Raises what the reply raises, and `LLMAnswerError` if there is no message, or it is not a `response_type`.
+
+    >>> from miniagents import run
+    >>> from miniagents.ext.models import scripted_agent
+    >>> async def main():
+    ...     return await value_of(scripted_agent.inquire(script="[1, 2]"), list[int])
+    >>> run(main())
+    [1, 2]
+    """
+    messages = await replies
+    if not messages:
+        raise LLMAnswerError("The reply has no message, so there is no value in it.")
+    value: T = parsed(str(messages[-1]), response_type)
+    return value
+
+
+def parsed(text: str, response_type: Any) -> Any:
+    """The value in the text of an answer; `LLMAnswerError` if there is none."""
+    adapter: TypeAdapter[Any] = TypeAdapter(response_type)
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        problem = error
+    inner = _unwrapped(text)
+    if inner is not None:
+        try:
+            return adapter.validate_json(inner)
+        except ValidationError as error:
+            problem = error
+    raise LLMAnswerError(f"The answer is not a {_name_of(response_type)}: {problem}", partial_text=text) from problem
+
+
+def _unwrapped(text: str) -> str | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return json.dumps(value[_WRAPPED]) if isinstance(value, dict) and value.keys() == {_WRAPPED} else None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedAnswer:
+    """What an answer must be."""
+
+    answer_class: type[AssistantMessage] = AssistantMessage
+    schema: AnswerSchema | None = None
+
+    @classmethod
+    def of(cls, response_type: Any) -> "WantedAnswer":
+        """An answer of a `response_type`; any text if that is `None`."""
+        return cls() if response_type is None else cls(TypedAnswer[response_type], answer_schema(response_type))
+
+    def problem_of(self, answer: Iterable[Message]) -> LLMAnswerError | None:
+        """What is wrong with an answer, if something is."""
+        if self.schema is None:
+            return None
+        said = [message for message in answer if isinstance(message, TypedAnswer)]
+        try:
+            if not said:
+                raise LLMAnswerError("The answer has no text.")
+            said[-1].value  # noqa: B018  (it is validated when it is asked for)
+        except LLMAnswerError as problem:
+            return problem
+        return None
+
+
+def repair_request(problem: LLMAnswerError) -> Message:
+    """What a model is told of an answer that is not what was asked for."""
+    return UserMessage(f"{problem}\n\nAnswer again, with the corrected JSON and nothing else.")
+
+
+def answer_schema(response_type: Any) -> AnswerSchema:
+    """What a provider is told of `response_type`. Raises `LLMParameterError` if it is no type with a JSON schema."""
+    try:
+        schema = TypeAdapter(response_type).json_schema()
+    except (PydanticUserError, TypeError, ValueError) as error:
+        raise LLMParameterError(
+            "`response_type` must be a type that has a JSON schema, such as a pydantic model, unlike "
+            f"{response_type!r}: {error}"
+        ) from error
+    definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
+    if schema.get("type") != "object" or "properties" not in schema:
+        schema = {"type": "object", "properties": {_WRAPPED: schema}}
+    schema |= definitions
+    strict = _close(schema)
+    name = _NOT_IN_NAMES.sub("_", _name_of(response_type)).strip("_")[:_LONGEST_NAME] or "answer"
+    return AnswerSchema(name, schema, strict)
+
+
+def _name_of(response_type: Any) -> str:
+    is_plain = isinstance(response_type, type) and not hasattr(response_type, "__origin__")
+    return response_type.__name__ if is_plain else str(response_type)
+
+
+def _close(schema: dict[str, Any]) -> bool:
+    """Bring a schema into the form that providers hold a model to. False if it is not possible.
+
+    Every object has exactly its fields, which are all required; a reference stands alone; nothing has a default.
+    """
+    is_closed = True
+    waiting: list[Any] = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        if not isinstance(node, dict):
+            continue
+        node.pop("default", None)
+        if "$ref" in node and len(node) > 1:
+            node["anyOf"] = [{"$ref": node.pop("$ref")}]
+        if node.get("type") == "object":
+            if node.setdefault("additionalProperties", False) is not False:
+                is_closed = False
+            if "properties" in node:
+                node["required"] = list(node["properties"])
+        waiting += _subschemas(node)
+    return is_closed
+
+
+def _subschemas(node: Mapping[str, Any]) -> list[Any]:
+    inside: list[Any] = []
+    for name in ("properties", "$defs"):  # whose keys are names, and no words of the schema
+        inside += node.get(name, {}).values()
+    return inside + [node[name] for name in ("items", "prefixItems", "anyOf", "oneOf", "allOf") if name in node]

@@ -1,0 +1,157 @@
+"""Answers that are values: what the model is asked for, what it is held to, and what becomes of a wrong answer."""
+
+import json
+from typing import Any, Optional
+
+import pytest
+from pydantic import BaseModel, Field
+
+from miniagents import MessageSequence, MiniAgents
+from miniagents.ext.llm.errors import LLMAnswerError, LLMParameterError
+from miniagents.ext.llm.messages import ToolCallMessage, ToolResultMessage
+from miniagents.ext.llm.structured import TypedAnswer, answer_schema, value_of
+from miniagents.testing import LLMServer, ToolUse
+
+STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+
+
+class City(BaseModel):
+    name: str
+    people: int = 0
+
+
+class Node(BaseModel):
+    name: str
+    parent: Optional["Node"] = Field(None, description="who it belongs to")
+
+
+ROME = City(name="Rome", people=2_800_000)
+
+
+@STREAMED
+async def test_an_answer_has_its_value(way, stream: bool) -> None:
+    """The message of the answer has the validated value, and its text is what the model has written."""
+    text = '{"name": "Rome", "people": 2800000}'
+    async with LLMServer(reply=text) as server, MiniAgents():
+        replies = way.agent(server).inquire("Where?", response_type=City, stream=stream)
+        (answer,) = await replies
+        assert isinstance(answer, TypedAnswer)
+        assert (answer.value, str(answer), await value_of(replies, City)) == (ROME, text, ROME)
+        assert answer.role == "assistant"
+
+
+async def test_the_model_is_told_the_schema(way) -> None:
+    """The request has the schema of the type, in the form of the provider."""
+    async with LLMServer(reply='{"name": "Rome"}') as server, MiniAgents():
+        await way.agent(server).inquire("Where?", response_type=City)
+    body = server.requests[0].body
+    if way.is_anthropic:
+        schema = body["output_config"]["format"]["schema"]
+    else:
+        assert body["response_format"]["json_schema"]["strict"] is True
+        assert body["response_format"]["json_schema"]["name"] == "City"
+        schema = body["response_format"]["json_schema"]["schema"]
+    assert set(schema["properties"]) == {"name", "people"}
+    assert schema["required"] == ["name", "people"]
+    assert schema["additionalProperties"] is False
+
+
+async def test_what_is_no_object_comes_in_one(way) -> None:
+    """A list is asked for as the field of an object, which is what providers want, and is the value all the same."""
+    async with LLMServer(reply='{"value": [{"name": "Rome"}, {"name": "Oslo"}]}') as server, MiniAgents():
+        cities = await value_of(way.agent(server).inquire("Where?", response_type=list[City]), list[City])
+    assert [city.name for city in cities] == ["Rome", "Oslo"]
+
+
+async def test_a_wrong_answer_is_repaired_once(way) -> None:
+    """The model is told what is wrong and answers again; the value is that of the last message."""
+    answers = ['{"name": "Rome", "people": "many"}', '{"name": "Rome", "people": 2800000}']
+    async with LLMServer(reply=lambda request: answers[request.number]) as server, MiniAgents():
+        replies = way.agent(server).inquire("Where?", response_type=City)
+        wrong, right = await replies
+        with pytest.raises(LLMAnswerError, match="people"):
+            _ = wrong.value
+        assert right.value == await value_of(replies, City) == ROME
+    said = server.requests[1].messages
+    assert [message["role"] for message in said] == ["user", "assistant", "user"]
+    assert said[1]["content"] == answers[0]
+    assert "people" in server.requests[1].last_user_text
+
+
+async def test_an_answer_that_stays_wrong_is_an_error(way) -> None:
+    """After one repair the reply ends in an error with the text of the last answer; what was said stays."""
+    async with LLMServer(reply="I would rather not.") as server, MiniAgents():
+        first, second, error = await way.agent(server).inquire("Where?", response_type=City).settled()
+    assert str(first) == str(second) == "I would rather not."
+    assert isinstance(error, LLMAnswerError)
+    assert error.partial_text == "I would rather not."
+    assert len(server.requests) == 2
+
+
+async def test_the_answer_behind_tools_is_the_value(way) -> None:
+    """Tools are called first; the answer that calls none is held to the type."""
+
+    def people_of(city: str) -> int:
+        return 2_800_000
+
+    def reply(request: Any) -> Any:
+        return '{"name": "Rome", "people": 2800000}' if request.tool_results else ToolUse("people_of", {"city": "Rome"})
+
+    async with LLMServer(reply=reply) as server, MiniAgents():
+        replies = way.agent(server).inquire("Where?", response_type=City, tools=[people_of])
+        call, result, answer = await replies
+    assert isinstance(call, ToolCallMessage)
+    assert isinstance(result, ToolResultMessage)
+    assert answer.value == ROME
+
+
+async def test_a_type_without_a_schema_is_refused(way) -> None:
+    """What no JSON can be is refused before anything is sent."""
+    async with LLMServer() as server, MiniAgents():
+        replies = way.agent(server).inquire("Where?", response_type=type(lambda: None))
+        with pytest.raises(LLMParameterError, match="`response_type` must be a type that has a JSON schema"):
+            await replies
+    assert server.requests == []
+
+
+def test_a_schema_is_closed_wherever_it_can_be() -> None:
+    """Also inside of definitions no object has other fields, all are required, and a reference stands alone."""
+    schema = answer_schema(Node)
+    node = schema.schema["$defs"]["Node"]
+    assert (node["required"], node["additionalProperties"]) == (["name", "parent"], False)
+    assert "default" not in json.dumps(schema.schema)
+    assert schema.schema["properties"] == {"value": {"$ref": "#/$defs/Node"}}
+    assert schema.strict
+
+
+def test_an_object_of_any_fields_is_not_closed() -> None:
+    """A dict cannot be held to its fields, so the provider is not asked to."""
+    assert not answer_schema(dict[str, int]).strict
+
+
+def test_the_name_of_a_schema_is_one_that_providers_take() -> None:
+    """Whatever a type is called."""
+    for response_type in (list[City], City | None, dict[str, list[Node]]):
+        name = answer_schema(response_type).name
+        assert 0 < len(name) <= 64
+        assert name.replace("_", "").isalnum()
+
+
+def test_a_typed_answer_comes_back_from_json_as_itself() -> None:
+    """It is equal, and has the same value."""
+    answer = TypedAnswer[City]('{"name": "Rome"}', model="m")
+    again = TypedAnswer[City].model_validate_json(answer.model_dump_json())
+    assert (again, again.value, again.hash_key) == (answer, City(name="Rome"), answer.hash_key)
+
+
+def test_a_typed_answer_of_no_type_says_so() -> None:
+    """The error tells what to write."""
+    with pytest.raises(TypeError, match=r"TypedAnswer\[City\]"):
+        _ = TypedAnswer("{}").value
+
+
+async def test_a_reply_without_a_message_has_no_value() -> None:
+    """It is an error, and no `None`."""
+    async with MiniAgents():
+        with pytest.raises(LLMAnswerError, match="no message"):
+            await value_of(MessageSequence.turn_into_sequence_promise([]), City)

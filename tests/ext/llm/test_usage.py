@@ -1,0 +1,95 @@
+"""What LLM agents spend is counted for all who have asked, and budgets hold for it."""
+
+from decimal import Decimal
+
+import pytest
+
+from miniagents import Budget, BudgetExceededError, MiniAgents, miniagent
+from miniagents.ext.llm.anthropic import anthropic_agent
+from miniagents.ext.llm.errors import LLMError, LLMRequestError
+from miniagents.ext.llm.openai import openai_agent
+from miniagents.testing.llm_server import Fault, LLMServer
+
+STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+
+
+@STREAMED
+async def test_a_call_counts_what_its_answer_has_cost(way, stream: bool) -> None:
+    """The usage of a call has its requests and tokens, by model too."""
+    async with LLMServer(reply="one two three") as server, MiniAgents() as context:
+        replies = way.agent(server).inquire("four words of question", stream=stream, model="m-1")
+        await replies
+        usage = replies.usage()
+        assert (usage.calls, usage.input_tokens, usage.output_tokens) == (1, 4, 3)
+        assert set(usage.by_model) == {"m-1"}
+        assert context.usage() == usage
+
+
+async def test_an_agent_counts_what_all_below_it_have_asked(way) -> None:
+    """The total of a call has the requests of the agents that it has called."""
+    async with LLMServer(reply="one two") as server, MiniAgents():
+        model = way.agent(server)
+
+        @miniagent
+        async def both(ctx) -> None:
+            ctx.reply([model.inquire("a"), model.inquire("b c")])
+
+        replies = both.inquire()
+        await replies
+        usage = replies.usage()
+    assert (usage.calls, usage.input_tokens, usage.output_tokens) == (2, 3, 4)
+
+
+async def test_every_attempt_is_a_call() -> None:
+    """A request that was sent again counts twice."""
+    fault = Fault("status", status=503, retry_after=0.001, times=1)
+    async with LLMServer(reply="one", fault=fault) as server, MiniAgents():
+        replies = openai_agent.inquire("a", base_url=f"{server.url}/v1", api_key="key")
+        await replies
+        assert replies.usage().calls == len(server.requests) == 2
+
+
+async def test_an_answer_that_breaks_off_has_cost_its_input() -> None:
+    """What a provider tells of the input before it answers counts, also if the answer never ends."""
+    async with LLMServer(reply=["one ", "two"], fault="cut") as server, MiniAgents():
+        replies = anthropic_agent.inquire("three little words", base_url=server.url, api_key="key")
+        with pytest.raises(LLMError):
+            await replies
+        assert replies.usage().input_tokens == 3
+
+
+async def test_a_known_model_has_a_price() -> None:
+    """The cost is that of the table of prices, in dollars."""
+    async with LLMServer(reply="one two") as server, MiniAgents():
+        replies = openai_agent.inquire("a", base_url=f"{server.url}/v1", api_key="key", model="gpt-4o")
+        await replies
+    cost = replies.usage().cost
+    assert cost is not None
+    assert Decimal(0) < cost < Decimal("0.001")
+    assert replies.usage().unpriced_calls == 0
+
+
+async def test_a_budget_of_calls_lets_no_more_be_sent(way) -> None:
+    """Behind the last request that a budget allows nothing is sent, and the reply says why it ends."""
+    async with LLMServer(reply="one") as server, MiniAgents():
+        model = way.agent(server)
+
+        @miniagent
+        async def insatiable(ctx) -> None:
+            while True:
+                ctx.reply(await model.inquire("more"))
+
+        replies = insatiable.inquire(budget=Budget(calls=2))
+        *said, error = await replies.settled()
+    assert [str(message) for message in said] == ["one", "one"]
+    assert isinstance(error, BudgetExceededError)
+    assert len(server.requests) == 2
+
+
+async def test_a_budget_of_money_needs_a_price(way) -> None:
+    """A model whose price is not known is not asked where money is limited, and the error says what to do."""
+    async with LLMServer() as server, MiniAgents():
+        replies = way.agent(server).inquire("a", model="nobody-knows", budget=Budget(cost=1))
+        with pytest.raises(LLMRequestError, match="price of nobody-knows"):
+            await replies
+    assert server.requests == []
