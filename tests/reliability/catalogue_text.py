@@ -221,7 +221,16 @@ SECURITY = (
             "test_no_name_in_data_chooses_a_class",
         ),
     ),
-    Fault("H8", "a text talks a model into calling a tool", not_offered="no agent runs tools for a model"),
+    Fault(
+        "H8",
+        "a text talks a model into calling a tool",
+        at(
+            "ext/llm/test_approvals",
+            "test_an_obedient_model_gets_no_forbidden_tool_run",
+            "test_an_obedient_model_is_tried_in_earnest",
+            "test_all_else_is_a_no",
+        ),
+    ),
     Fault("H9", "a model sends markup to a browser", not_offered="there is no page for browsers"),
     Fault("H10", "a page of others reaches a local server", not_offered="only tests serve anything"),
     Fault("H11", "a token of a local server becomes known", not_offered="only tests serve anything"),

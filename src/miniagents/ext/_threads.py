@@ -1,11 +1,13 @@
 """Threads that nobody has to wait for: no exit of the program, and no shutdown of an event loop."""
 
+import asyncio
 import concurrent.futures
+import functools
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["in_daemon_thread"]
+__all__ = ["beside_the_loop", "in_daemon_thread"]
 
 T = TypeVar("T")
 
@@ -27,3 +29,22 @@ def in_daemon_thread(work: Callable[[], T], name: str) -> concurrent.futures.Fut
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return result
+
+
+async def beside_the_loop(work: Callable[[], T], name: str) -> T:
+    """What `work()` gives, from a daemon thread; in an event loop without threads, as in virtual time, from here."""
+    try:
+        result = asyncio.get_running_loop().run_in_executor(_DaemonThreads(name), work)
+    except NotImplementedError:
+        return work()
+    return await result
+
+
+class _DaemonThreads(concurrent.futures.Executor):
+    """A thread of its own for each piece of work."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        return in_daemon_thread(functools.partial(fn, *args, **kwargs), self._name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import logging
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -90,18 +91,20 @@ def test_a_result_streams() -> None:
 
 
 def test_lazy_contexts_and_readers_that_wait_do_not_hold_up_tools() -> None:
-    """Where everything is lazy and held back, tools run all the same."""
+    """Where everything is lazy and held back, the calls of an answer run at once all the same."""
 
     async def count() -> AsyncIterator[str]:
         for number in range(20):
+            await asyncio.sleep(1)
             yield str(number)
 
-    async def scenario() -> str:
+    async def scenario() -> tuple[str, float]:
         model = ScriptedModel([ToolUse("count"), ToolUse("count")], "done")
         async with MiniAgents(start_everything_asap_by_default=False, max_ahead_by_default=1):
-            return str((await model.agent.inquire("?", tools=[count]))[-1])
+            answer = str((await model.agent.inquire("?", tools=[count]))[-1])
+        return answer, asyncio.get_running_loop().time()
 
-    assert run_virtual(scenario) == "done"
+    assert run_virtual(scenario) == ("done", 20.0)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +142,24 @@ async def test_an_unknown_tool_is_an_error_with_the_names_there_are() -> None:
     async with MiniAgents():
         await model.agent.inquire("?", tools=[double, tool(double, name="twice")])
     assert model.results == [("triple", "There is no tool named 'triple'. The tools are: double, twice.", True)]
+
+
+async def test_what_a_tool_raises_can_be_found_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The traceback of a tool's error is in the log, at the level `INFO`; what it tells the model on purpose is not."""
+
+    def broken() -> None:
+        raise KeyError("k")
+
+    def polite() -> None:
+        raise ToolError("no")
+
+    caplog.set_level(logging.INFO, "miniagents")
+    async with MiniAgents():
+        await ScriptedModel([ToolUse("broken"), ToolUse("polite")], "done").agent.inquire("?", tools=[broken, polite])
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.INFO, "The tool broken has failed.")
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], KeyError)
 
 
 async def test_what_a_tool_raises_is_a_result() -> None:
@@ -238,6 +259,21 @@ async def test_functions_that_block_run_in_threads_with_the_context_variables() 
     async with MiniAgents():
         await model.agent.inquire("?", tools=[meet])
     assert [text for _, text, _ in model.results] == ["Ada seen", "Alan seen"]
+
+
+def test_functions_that_block_work_in_virtual_time() -> None:
+    """In an event loop that knows no threads, a function that is not async runs in the loop."""
+
+    def where() -> str:
+        return threading.current_thread().name
+
+    async def scenario() -> str:
+        model = ScriptedModel(ToolUse("where"), "done")
+        async with MiniAgents():
+            await model.agent.inquire("?", tools=[where])
+        return model.results[0][1]
+
+    assert run_virtual(scenario) == threading.current_thread().name
 
 
 async def test_a_limited_number_of_calls_runs_at_a_time() -> None:

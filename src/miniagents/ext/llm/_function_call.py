@@ -1,7 +1,5 @@
 """Calls of functions, and what they give as text."""
 
-import asyncio
-import concurrent.futures
 import contextvars
 import functools
 import inspect
@@ -10,7 +8,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from miniagents.ext._threads import in_daemon_thread
+from miniagents.ext._threads import beside_the_loop
 from miniagents.messages import Message, MessagePromise, MessageSequencePromise
 from miniagents.promising.stream import closing
 
@@ -69,8 +67,7 @@ def _as_text(value: Any) -> str:
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
     variables = contextvars.copy_context()
-    loop = asyncio.get_running_loop()
-    result, error = await loop.run_in_executor(_DaemonThreads(), lambda: variables.run(_outcome, call))
+    result, error = await beside_the_loop(lambda: variables.run(_outcome, call), "tool")
     if error is not None:
         raise error
     return result
@@ -85,14 +82,3 @@ def _outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     except BaseException as error:
         return None, error
     return result, None
-
-
-class _DaemonThreads(concurrent.futures.Executor):
-    """A thread of its own for each call, for which no exit of the program waits.
-
-    As an executor, so that event loops which simulate time refuse it by the name that people know.
-    """
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
-        """Run it."""
-        return in_daemon_thread(functools.partial(fn, *args, **kwargs), "tool")

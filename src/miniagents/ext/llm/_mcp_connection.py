@@ -5,7 +5,7 @@ import contextvars
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from miniagents.ext._threads import in_daemon_thread
+from miniagents.ext._threads import beside_the_loop
 from miniagents.ext.llm._client import load
 from miniagents.ext.llm._sdk import without_secrets
 from miniagents.ext.llm._secrets import Secrets
@@ -72,7 +72,7 @@ class MCPConnection:
     async def _connected(self) -> "_Keeper":
         async with self._lock:
             if self._keeper is None or self._keeper.task.done():
-                sdk = await asyncio.wrap_future(in_daemon_thread(lambda: load("mcp", "mcp"), "MCP importer"))
+                sdk = await beside_the_loop(lambda: load("mcp", "mcp"), "MCP importer")
                 keeper = _Keeper(lambda: _client(sdk, self._server, self._timeout))
                 self._tasks.add(keeper.task)
                 keeper.task.add_done_callback(self._ended)

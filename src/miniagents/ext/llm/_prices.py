@@ -4,14 +4,13 @@ The table is the one that the package was installed with: nothing is ever fetche
 `UpdatePrices` of that package.
 """
 
-import asyncio
 import importlib
 import sys
 from decimal import Decimal
 from typing import Any, Final
 
 from miniagents.agents.budget import cost_is_limited
-from miniagents.ext._threads import in_daemon_thread
+from miniagents.ext._threads import beside_the_loop
 from miniagents.ext.llm.errors import LLMRequestError, MissingExtraError
 from miniagents.messages.usage import Usage
 
@@ -48,7 +47,7 @@ def cost_of(provider: str, model: str, usage: Usage, *, cache_write_tokens: int 
 async def load_prices() -> bool:
     """Load the table, if it was not yet, in a thread: it is large. Tells whether the package is there."""
     if _TABLE not in sys.modules:
-        await asyncio.wrap_future(in_daemon_thread(_load, "price loader"))
+        await beside_the_loop(_load, "price loader")
     return _TABLE in sys.modules
 
 

@@ -1,6 +1,7 @@
 """Calls of tools, each of which becomes a message of the reply."""
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -17,6 +18,8 @@ from miniagents.messages import MessagePromise
 from miniagents.messages.message import describe_error
 from miniagents.promising.errors import OrderlyEnd
 from miniagents.promising.stream import closing
+
+logger = logging.getLogger(__name__)
 
 _AT_A_TIME: Final = 64
 """So many calls of tools run at a time in one call of an agent: a model may write any number, each with a thread."""
@@ -55,7 +58,10 @@ class ToolCalls:
                 raise  # a user that the tool has asked, or who was to approve, has ended the dialog
             except Exception as error:
                 known_at_end["is_error"] = True
-                what = str(error) if isinstance(error, ToolError) else describe_error(error)
+                what = str(error)
+                if not isinstance(error, ToolError):
+                    logger.info("The tool %s has failed.", call.tool, exc_info=error)
+                    what = describe_error(error)
                 yield f"\n\n{what}" if said else what
 
         # Never held back: the model waits for the whole, whatever other readers do.
