@@ -72,6 +72,17 @@ def test_the_schema_is_that_of_the_signature() -> None:
     assert properties["_private"]["type"] == "array"
 
 
+async def test_what_json_cannot_tell_is_the_functions_own() -> None:
+    """A default that JSON does not know is not in the schema, and the function gets it; a strict date is a text in JSON."""
+    nothing = object()
+
+    def book(day: Annotated[datetime.date, Field(strict=True)], room: Any = nothing) -> str:
+        return f"{day:%d.%m.} {room is nothing}"
+
+    assert "default" not in tool(book).parameters["properties"]["room"]
+    assert await result_of(book, day="2026-11-22") == "22.11. True"
+
+
 async def result_of(what: Any, **arguments: Any) -> str:
     made = what if isinstance(what, Tool) else tool(what, name="it")
     return "".join([piece async for piece in made.run(made.check(arguments))])

@@ -212,6 +212,19 @@ def test_an_interrupt_in_a_tool_is_none_of_the_models_business(in_thread: bool) 
     assert len(model.prompts) == 1
 
 
+def test_an_interrupt_in_a_tool_is_not_lost_where_nobody_reads() -> None:
+    """`KeyboardInterrupt` in a tool leaves the program also if nobody reads the reply."""
+
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        ScriptedModel(ToolUse("interrupted"), "never said").agent.inquire("?", tools=[interrupted])
+
+    with pytest.raises(KeyboardInterrupt):
+        MiniAgents().run(main())
+
+
 async def test_the_end_of_the_dialog_passes_a_tool() -> None:
     """A user whom a tool asks, and who ends the dialog, ends it."""
 
