@@ -1,10 +1,12 @@
 """Tools of MCP servers: in this process, over standard streams and over HTTP."""
 
 import asyncio
+import contextvars
 import gc
 import json
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +269,25 @@ async def test_the_parts_of_a_result_become_text() -> None:
     ]
     assert json.loads(texts["data"]) == {"a": [1]}
     assert texts["silent"] == "The tool has failed."
+
+
+async def test_a_connection_belongs_to_no_agent() -> None:
+    """What the first one who uses a connection has in context variables is not seen by the connection, which outlives it."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="not seen")
+    seen: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        seen.append(variable.get())
+        yield
+
+    async def list_tools(*_: Any) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[])
+
+    variable.set("of the first agent")
+    async with MiniAgents():
+        await mcp_tools(Server("any", lifespan=lifespan, on_list_tools=list_tools)).tools()
+    assert seen == ["not seen"]
 
 
 async def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
