@@ -440,12 +440,12 @@ def test_a_model_is_heard_token_by_token(play: Play, provider: str) -> None:
                 else anthropic_agent.fork(base_url=server.url, api_key="key")
             )
             replies = agent.inquire("Tell", model="m")
-            tokens = aiter(await anext(aiter(replies)))
             request = await server.next_request()
-            heard = []
-            for _ in range(2):
-                request.release_token()
-                heard.append(await anext(tokens))
+            request.release_token()
+            tokens = aiter(await anext(aiter(replies)))
+            heard = [await anext(tokens)]
+            request.release_token()
+            heard.append(await anext(tokens))
             replies.cancel("heard enough")
             with pytest.raises(PromiseCancelledError):
                 await anext(tokens)

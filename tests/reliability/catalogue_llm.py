@@ -11,7 +11,7 @@ LLM = (
             "test_a_request_is_tried_again_before_its_answer_begins[openai_agent]",
             "test_a_request_is_tried_again_before_its_answer_begins[anthropic_agent]",
         )
-        + at("ext/llm/test_arguments", "test_silence_counts_from_the_request_over_all_retries"),
+        + at("ext/llm/test_arguments", "test_silence_counts_anew_for_each_request"),
     ),
     Fault(
         "F2",

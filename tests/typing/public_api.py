@@ -34,6 +34,7 @@ from miniagents import (
 from miniagents.ext.llm.llm_common import UserMessage
 from miniagents.ext.llm.mcp import MCPTools, mcp_tools
 from miniagents.ext.llm.openai import openai_agent
+from miniagents.ext.llm.structured import TypedAnswer, value_of
 from miniagents.ext.llm.tools import AgentTool, Tool, tool
 from miniagents.promising import Promise, PromisingContext, StreamAppender, StreamedPromise
 from miniagents.utils import JudgeRequest
@@ -171,6 +172,22 @@ async def opens_a_context() -> None:
         assert_type(context, MiniAgents)
         assert_type(join_messages(["a", "b"]), MessagePromise)
         assert_type(split_messages("a\n\nb"), MessageSequencePromise)
+
+
+class Priced(BaseModel):
+    price: int
+
+
+async def values_of_models() -> None:
+    replies = openai_agent.inquire("hi", response_type=Priced, tools=[len], temperature=0)
+    assert_type(await value_of(replies, Priced), Priced)
+    assert_type(await value_of(replies, list[Priced]), list[Priced])
+    assert_type(TypedAnswer[Priced]("{}").value, Priced)
+
+
+async def models_that_are_asked_wrongly() -> None:
+    openai_agent.inquire("hi", max_silence="long")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    openai_agent.inquire("hi", limits=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 assert_type(plain, MiniAgent[[]])

@@ -10,11 +10,11 @@ import pytest
 from miniagents import Message, MiniAgents
 from miniagents.ext.llm._exchange import Exchange
 from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
-from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMParameterError, LLMTimeoutError
+from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMParameterError, LLMRequestError, LLMTimeoutError
 from miniagents.ext.llm.llm_common import ClientOptions, Prompt
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
-from miniagents.testing.llm_server import FaultKind, LLMServer
+from miniagents.testing.llm_server import Fault, FaultKind, LLMServer
 
 SECRET = "canary-in-a-coal-mine"
 
@@ -101,6 +101,37 @@ async def test_a_server_that_is_not_there(host: str, stream: bool) -> None:
     assert base_url in str(error)
     assert "ConnectionRefusedError" in str(error)
     assert "password" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("agent", "model", "instead"),
+    [(openai_agent, "claude-sonnet-5-5", "`anthropic_agent`"), (anthropic_agent, "GPT-5.5", "`openai_agent`"),
+     (openai_agent, "llama3.2", "`openai_compatible_agent`")],
+)  # fmt: skip
+async def test_a_model_of_somebody_else_is_not_asked_for(agent: Any, model: str, instead: str) -> None:
+    """The provider's own server is not asked for a model that it cannot have, and the error says who has it."""
+    error = await error_of(agent, api_key="key", model=model)
+    assert type(error) is LLMRequestError
+    assert model in str(error)
+    assert instead in str(error)
+
+
+async def test_a_server_of_ones_own_may_have_any_model() -> None:
+    """Behind another address, such as that of a proxy, a model may have any name."""
+    async with LLMServer(reply="fine") as server, MiniAgents():
+        replies = openai_agent.inquire("hi", base_url=f"{server.url}/v1", api_key="key", model="claude-sonnet-5-5")
+        assert str((await replies)[0]) == "fine"
+
+
+@pytest.mark.parametrize(
+    ("agent", "variable"), [(openai_agent, "OPENAI_API_KEY"), (anthropic_agent, "ANTHROPIC_API_KEY")]
+)
+async def test_who_has_a_wrong_key_is_told_where_it_is(agent: Any, variable: str) -> None:
+    """The error about a key that is refused says which setting to check."""
+    async with LLMServer(fault=Fault("status", status=401)) as server:
+        url = server.url if agent is anthropic_agent else f"{server.url}/v1"
+        error = await error_of(agent, base_url=url, api_key="wrong")
+    assert any("`api_key`" in note and variable in note for note in error.__notes__)
 
 
 async def test_silence_counts_anew_for_each_request() -> None:

@@ -93,6 +93,9 @@ class AnswerWriter:
             reason = self._fields.get("finish_reason")
             self._finish_current()
             raise LLMEmptyCompletionError(f"{self._provider} answered without a text (finish reason: {reason}).")
+        for call in self._calls.values():
+            if not call.part.written:
+                call.part.write("{}")  # of a tool without arguments some models write nothing
         calls = {
             call.part: {"call_id": call.call_id or f"call_{number}", "tool": call.tool}
             for number, call in enumerate(self._calls.values())

@@ -4,7 +4,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from miniagents.agents import InteractionContext, check_budget
 from miniagents.ext.llm._answer_writer import AnswerWriter
@@ -15,12 +15,14 @@ from miniagents.ext.llm._retry import DEFAULT_MAX_RETRIES, Attempt, Attempts
 from miniagents.ext.llm._sdk import SDKErrors, refusals_explained
 from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm._usage import Meter
-from miniagents.ext.llm.errors import LLMError, LLMParameterError
+from miniagents.ext.llm.errors import LLMError, LLMParameterError, LLMStatusError
 from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.messages import AssistantMessage
 from miniagents.ext.llm.prompt import Prompt
 from miniagents.ext.llm.provider import AnswerEvent, LLMProvider
 from miniagents.messages import Message
+
+_KEY_REFUSED: Final = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Exchange:
         try:
             request = self.provider.make_request(prompt, self.parameters)
             client = secrets.client = await self._client()
+            self.provider.check_model(model, base_url_of(client))
             meter = Meter(self.provider.price_name or base_url_of(client), str(model))
             await meter.prepare()
             async for attempt in self._attempts(client, prompt):
@@ -83,6 +86,9 @@ class Exchange:
             secrets.keep_out_of(error)
             error.partial_text = answer.text
             error.add_note(f"Model: {model}")
+            if isinstance(error, LLMStatusError) and error.status == _KEY_REFUSED:
+                variable = f" or {self.provider.key_variable}" if self.provider.key_variable else ""
+                error.add_note(f"The key was not accepted: check `api_key`{variable}.")
             if not answer.fail(error):
                 raise
             return None

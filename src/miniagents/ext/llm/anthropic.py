@@ -43,6 +43,14 @@ class AnthropicProvider(LLMProvider):
     base_error: ClassVar[str] = "AnthropicError"
     extra: ClassVar[str] = "anthropic"
     price_name: ClassVar[str] = "anthropic"
+    key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
+    host: ClassVar[str] = "api.anthropic.com"
+    foreign_models: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("gpt-", "chatgpt", "o1", "o3", "o4"), "`openai_agent`"),
+        **dict.fromkeys(
+            ("gemini", "llama", "mistral", "deepseek", "qwen"), "`openai_compatible_agent` with its address"
+        ),
+    }
     model_variable: ClassVar[str | None] = "ANTHROPIC_MODEL"
     default_model: ClassVar[str | None] = DEFAULT_MODEL
 
@@ -53,7 +61,7 @@ class AnthropicProvider(LLMProvider):
         # tokens, profiles on disk and headers in the environment, so the question is what the client has come to.
         headers = {name.lower() for name in client.default_headers}
         if client.credentials is None and not headers & {"x-api-key", "authorization"}:
-            raise MissingKeyError(self.name, "ANTHROPIC_API_KEY")
+            raise MissingKeyError(self.name, self.key_variable)
         _ = client.messages  # loaded when it is first touched, which takes its time
         return client
 

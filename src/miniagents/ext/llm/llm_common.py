@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, Final
 
-from miniagents.agents import InteractionContext, MiniAgent, miniagent
+from miniagents.agents import InteractionContext, MiniAgent
 from miniagents.ext.llm._client import ClientOptions
 from miniagents.ext.llm._exchange import Exchange, Patience
 from miniagents.ext.llm._tool_calls import ToolCalls
@@ -57,8 +57,7 @@ DEFAULT_MAX_TURNS: Final = 20
 """How often a model is asked if the call does not say."""
 
 
-@miniagent
-async def llm_agent(
+async def _llm_agent(
     ctx: InteractionContext,
     /,
     *,
@@ -164,6 +163,10 @@ async def llm_agent(
         {"model": model, "stream": stream, **request_timeout, **toolbox.of_provider(), **parameters},
     )
     await take_turns(exchange, await ctx.message_promises, system, calls, max_turns, wanted)
+
+
+# Not by the decorator: with a `**parameters: Any` mypy would not know the other parameters any more.
+llm_agent: Final = MiniAgent(_llm_agent, alias="LLM_AGENT")
 
 
 def _check_turns(turns: object) -> None:

@@ -29,14 +29,22 @@ class OpenAIProvider(LLMProvider):
     base_error: ClassVar[str] = "OpenAIError"
     extra: ClassVar[str] = "openai"
     price_name: ClassVar[str] = "openai"
+    key_variable: ClassVar[str] = "OPENAI_API_KEY"
+    host: ClassVar[str] = "api.openai.com"
+    foreign_models: ClassVar[Mapping[str, str]] = {
+        "claude": "`anthropic_agent`",
+        **dict.fromkeys(
+            ("gemini", "llama", "mistral", "deepseek", "qwen"), "`openai_compatible_agent` with its address"
+        ),
+    }
     model_variable: ClassVar[str | None] = "OPENAI_MODEL"
     default_model: ClassVar[str | None] = DEFAULT_MODEL
 
     def make_client(self, sdk: Any, options: ClientOptions) -> Any:
         """An `AsyncOpenAI`."""
         # The SDK itself would refuse as well, but also be content with an admin key, which no model accepts.
-        if not (options.api_key or os.environ.get("OPENAI_API_KEY")):
-            raise MissingKeyError(self.name, "OPENAI_API_KEY")
+        if not (options.api_key or os.environ.get(self.key_variable)):
+            raise MissingKeyError(self.name, self.key_variable)
         client = sdk.AsyncOpenAI(http_client=limited_http_client(sdk, self.extra), **options.given())
         _ = client.chat.completions  # loaded when it is first touched, which takes its time
         return client

@@ -24,6 +24,8 @@ class OpenAICompatibleProvider(OpenAIProvider):
     base_error: ClassVar[str] = "HTTPError"
     extra: ClassVar[str] = "http"
     price_name: ClassVar[str] = ""
+    key_variable: ClassVar[str] = ""
+    host: ClassVar[str] = ""
     model_variable: ClassVar[str | None] = None
     default_model: ClassVar[str | None] = None
 

@@ -58,6 +58,12 @@ class LLMProvider(ABC):
     """Installed by `pip install "miniagents[extra]"`."""
     price_name: ClassVar[str] = ""
     """What the table of prices calls it. Empty: it goes by the address."""
+    key_variable: ClassVar[str] = ""
+    """The environment variable with the key, if there is one."""
+    host: ClassVar[str] = ""
+    """Where the provider's own models are."""
+    foreign_models: ClassVar[Mapping[str, str]] = {}
+    """How the names of models begin that it does not have there, and what to use for them instead."""
     model_variable: ClassVar[str | None] = None
     """The environment variable that names the model when the call does not."""
     default_model: ClassVar[str | None] = None
@@ -67,6 +73,14 @@ class LLMProvider(ABC):
         """Raise `LLMRequestError` if there is nothing to be asked."""
         if not messages:
             raise LLMRequestError(f"{self.name} must be sent at least one message with a text.")
+
+    def check_model(self, model: object, address: str) -> None:
+        """Raise `LLMRequestError` for a model that is somebody else's."""
+        if not self.host or self.host not in address or not isinstance(model, str):
+            return
+        for beginning, instead in self.foreign_models.items():
+            if model.lower().startswith(beginning):
+                raise LLMRequestError(f"{self.name} has no model {model!r}: use {instead} for it.")
 
     @abstractmethod
     def make_client(self, sdk: Any, options: ClientOptions) -> Any:
