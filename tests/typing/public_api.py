@@ -35,7 +35,7 @@ from miniagents.ext.llm.llm_common import UserMessage
 from miniagents.ext.llm.mcp import MCPTools, mcp_tools
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.structured import TypedAnswer, value_of
-from miniagents.ext.llm.tools import AgentTool, Tool, tool
+from miniagents.ext.llm.tools import AgentTool, Tool, ToolLike, tool
 from miniagents.promising import Promise, PromisingContext, StreamAppender, StreamedPromise
 from miniagents.utils import JudgeRequest
 
@@ -212,8 +212,9 @@ async def tools(some: Tool) -> None:
     assert_type(tool(plain), AgentTool)
     assert_type(tool(streamed).name, str)
     assert_type(mcp_tools("http://localhost/mcp"), MCPTools)
-    given = [add, streamed, plain, some, mcp_tools(["python", "server.py"]), {"type": "function"}, len]
-    openai_agent.inquire("hi", tools=given, approver=plain, max_turns=None)
+    openai_agent.inquire("hi", tools=[add, streamed, plain, some, {"type": "function"}], approver=plain, max_turns=None)
+    given: list[ToolLike] = [add, len, plain, mcp_tools(["python", "server.py"])]
+    openai_agent.inquire("hi", tools=given)
     async with mcp_tools("http://localhost/mcp") as from_server:
         openai_agent.fork(tools=[from_server])
 
