@@ -95,6 +95,26 @@ STOP = data({"type": "message_stop"})
 HI = data(delta("hi"))
 WHOLE_OPENAI = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
 WHOLE_ANTHROPIC = {"type": "message", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"}
+RESPONSE_HI = data({"type": "response.output_text.delta", "output_index": 0, "delta": "hi"})
+RESPONSE_COMPLETED = data({"type": "response.completed", "response": {"status": "completed"}})
+WHOLE_RESPONSE = {
+    "status": "completed",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "hi"}]}],
+}
+
+
+def events_of(way: Any) -> tuple[bytes, bytes, bytes]:
+    """How this provider says a word, why it ends, and that it has ended."""
+    if way.is_of_responses:
+        return RESPONSE_HI, RESPONSE_COMPLETED, DONE
+    return (HI, REASON, STOP) if way.is_anthropic else (chunk("hi"), chunk(None, "stop"), DONE)
+
+
+def whole_of(way: Any) -> bytes:
+    """The same in an answer that is not streamed."""
+    whole = WHOLE_ANTHROPIC if way.is_anthropic else WHOLE_RESPONSE if way.is_of_responses else WHOLE_OPENAI
+    return json.dumps(whole).encode()
+
 
 BY_OPENAI = pytest.mark.parametrize("way", ["openai", "openai, caller's client", "compatible"], indirect=True)
 BY_ANTHROPIC = pytest.mark.parametrize("way", ["anthropic", "anthropic, caller's client"], indirect=True)
@@ -235,7 +255,7 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("marks", ["marker", "reason", "both"])
 async def test_a_connection_that_stays_open_does_not_keep_back_an_answer(way, marks: str) -> None:
     """An answer that is complete does not wait for a server that never closes its connection."""
-    begin, reason, end = (HI, REASON, STOP) if way.is_anthropic else (chunk("hi"), chunk(None, "stop"), DONE)
+    begin, reason, end = events_of(way)
     body = begin + (b"" if marks == "marker" else reason) + (b"" if marks == "reason" else end)
     async with raw_server(body, stays_open=True) as server, MiniAgents():
         found = await ask(way, server)
@@ -245,8 +265,7 @@ async def test_a_connection_that_stays_open_does_not_keep_back_an_answer(way, ma
 
 async def test_a_whole_answer_to_who_asked_for_a_stream(way) -> None:
     """A server that knows no streams is understood."""
-    body = json.dumps(WHOLE_ANTHROPIC if way.is_anthropic else WHOLE_OPENAI).encode()
-    found = await outcome(way, body, "application/json; charset=utf-8", stream=True)
+    found = await outcome(way, whole_of(way), "application/json; charset=utf-8", stream=True)
     assert isinstance(found, Message), found
     assert (found.text, found.finish_reason) == ("hi", "stop")
 
@@ -314,6 +333,6 @@ async def test_json_that_is_broken_in_the_place_of_a_stream(way) -> None:
 
 async def test_a_stream_of_no_declared_type_is_read(way) -> None:
     """A server that does not say what it sends is believed to send what was asked for."""
-    body = HI + STOP if way.is_anthropic else chunk("hi") + DONE
-    found = await outcome(way, body, "", stream=True)
+    begin, _, end = events_of(way)
+    found = await outcome(way, begin + end, "", stream=True)
     assert isinstance(found, Message), found
