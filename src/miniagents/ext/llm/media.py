@@ -83,7 +83,7 @@ class MediaMessage(Message):
         elif isinstance(source, str) and _URL.match(source):
             name = name or unquote(urlsplit(source).path).rpartition("/")[2] or None
             media_type = media_type or _type_by_name(name)
-            return cls(text, **_given(media_type=media_type, url=source, name=name), **metadata)
+            return cls(text or None, **_given(media_type=media_type, url=source, name=name), **metadata)
         elif isinstance(source, str) and source[:5].lower() == "data:":
             if (found := _DATA_URL.fullmatch(source)) is None:
                 raise ValueError("A `data:` URL needs `;base64,` and what it has in base64 behind it.")
@@ -100,7 +100,7 @@ class MediaMessage(Message):
         if media_type is None:
             raise ValueError(f"What kind of file the {what} is cannot be told: name its `media_type`.")
         data_and_type = {"media_type": media_type, "data": base64.b64encode(data).decode()}
-        return cls(text, **data_and_type, **_given(name=name), **metadata)
+        return cls(text or None, **data_and_type, **_given(name=name), **metadata)
 
     @classmethod
     def _type_of(cls, data: bytes, name: str | None) -> str | None:
@@ -112,7 +112,7 @@ class MediaMessage(Message):
         if (self.data is None) == (self.url is None):
             raise ValueError(f"{type(self).__name__} has either `data` or a `url`: make it by `of(...)`.")
         if self.data is not None:
-            if len(self.data) > MAX_FILE * 4 // 3 + 4:
+            if _size(self.data) > MAX_FILE:
                 raise ValueError(f"The {self._what} is larger than {MAX_FILE:,} bytes, which no provider takes.")
             if not _BASE64.fullmatch(self.data):
                 raise ValueError("`data` is not base64: make the message by `of(...)`.")
@@ -140,7 +140,7 @@ class MediaMessage(Message):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, _Shown(f"<{len(value) * 3 // 4:,} bytes>") if name == "data" and value else value
+            yield name, _Shown(f"<{_size(value):,} bytes>") if name == "data" and value else value
 
 
 class ImageMessage(MediaMessage):
@@ -193,9 +193,15 @@ class _Shown(str):
         return str(self)
 
 
+def _size(data: str) -> int:
+    """How many bytes there are in base64."""
+    return len(data) // 4 * 3 - data[-2:].count("=")
+
+
 def _given(**fields: str | None) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _type_by_name(name: str | None) -> str | None:
-    return _BY_NAME.guess_type(name)[0] if name else None
+    found = _BY_NAME.guess_type(name)[0] if name else None
+    return found if found != "application/octet-stream" else None  # which tells nothing
