@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import model_validator
 
+from miniagents.ext.llm._shown import Shown
 from miniagents.messages import Message
 
 __all__ = ["MAX_FILE", "AudioMessage", "DocumentMessage", "ImageMessage", "MediaMessage"]
@@ -140,7 +141,7 @@ class MediaMessage(Message):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, _Shown(f"<{_size(value):,} bytes>") if name == "data" and value else value
+            yield name, Shown(f"<{_size(value):,} bytes>") if name == "data" and value else value
 
 
 class ImageMessage(MediaMessage):
@@ -182,15 +183,6 @@ class DocumentMessage(MediaMessage):
     def is_text(self) -> bool:
         """Whether it is here, and a text that can be read as it is."""
         return self.data is not None and (self.media_type or "").startswith("text/")
-
-
-class _Shown(str):
-    """Shown without quotation marks."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def _size(data: str) -> int:
