@@ -116,6 +116,11 @@ def whole_of(way: Any) -> bytes:
     return json.dumps(whole).encode()
 
 
+# As in the fixture `way`.
+WAYS = (
+    *("openai", "openai, caller's client", "responses", "responses, caller's client"),
+    *("anthropic", "anthropic, caller's client", "compatible"),
+)
 BY_OPENAI = pytest.mark.parametrize("way", ["openai", "openai, caller's client", "compatible"], indirect=True)
 BY_ANTHROPIC = pytest.mark.parametrize("way", ["anthropic", "anthropic, caller's client"], indirect=True)
 
@@ -298,6 +303,11 @@ async def test_a_web_page_in_the_place_of_a_stream(way) -> None:
     assert "password" not in str(found)
 
 
+BY_AN_SDK = pytest.mark.parametrize("way", [way for way in WAYS if way != "compatible"], indirect=True)
+WITHOUT_AN_SDK = pytest.mark.parametrize("way", ["compatible"], indirect=True)
+
+
+@BY_AN_SDK
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [(b"<html>Sign in</html>", "text/html"), (chunk("hi", "stop"), EVENT_STREAM), (b"[1]", "application/json")],
@@ -310,6 +320,21 @@ async def test_what_is_no_whole_answer(way, body: bytes, content_type: str) -> N
     assert body.decode()[:10] in str(found)
     assert "http://127.0.0.1:" in str(found)
     assert "password" not in str(found)
+
+
+@WITHOUT_AN_SDK
+async def test_without_an_sdk_the_type_tells_what_came(way) -> None:
+    """A page in the place of a whole answer is named, a list shown, and a stream that nobody asked for is read."""
+    page = await outcome(way, b"<html>Sign in</html>", "text/html", stream=False)
+    assert type(page) is LLMProtocolError
+    assert "sent text/html instead of an answer, from http://127.0.0.1:" in str(page)
+    assert "password" not in str(page)
+    found = await outcome(way, b"[1]", "application/json", stream=False)
+    assert type(found) is LLMProtocolError
+    assert "[1]" in str(found)
+    message = await outcome(way, chunk("hi", "stop"), EVENT_STREAM, stream=False)
+    assert isinstance(message, Message), message
+    assert message.text == "hi"
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream asked", "whole asked"])

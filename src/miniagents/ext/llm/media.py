@@ -37,6 +37,15 @@ _BEGINNINGS: Final = (
 )
 # Its own table only: those of the operating system differ from one machine to the next.
 _BY_NAME: Final = mimetypes.MimeTypes(filenames=())
+for _ending, _type in (  # which older versions of Python do not know, or call otherwise
+    (".webp", "image/webp"),
+    (".wav", "audio/wav"),
+    (".flac", "audio/flac"),
+    (".ogg", "audio/ogg"),
+    (".m4a", "audio/mp4"),
+    (".md", "text/markdown"),
+):
+    _BY_NAME.add_type(_type, _ending)
 
 
 class MediaMessage(Message):
