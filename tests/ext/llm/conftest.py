@@ -15,6 +15,7 @@ from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
 from miniagents.ext.llm.openai_responses import openai_responses_agent
+from support.llm_ways import WAYS
 
 
 class Server(Protocol):
@@ -38,12 +39,6 @@ class Way:
     @property
     def is_of_responses(self) -> bool:
         return self.name.startswith("responses")
-
-
-WAYS = (
-    *("openai", "openai, caller's client", "responses", "responses, caller's client"),
-    *("anthropic", "anthropic, caller's client", "compatible"),
-)
 
 
 @pytest.fixture(params=WAYS)

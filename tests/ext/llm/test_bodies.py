@@ -18,6 +18,7 @@ from miniagents.ext.llm.errors import (
     LLMStatusError,
     LLMTruncatedError,
 )
+from support.llm_ways import WAYS_OF_SDKS
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 
@@ -116,11 +117,6 @@ def whole_of(way: Any) -> bytes:
     return json.dumps(whole).encode()
 
 
-# As in the fixture `way`.
-WAYS = (
-    *("openai", "openai, caller's client", "responses", "responses, caller's client"),
-    *("anthropic", "anthropic, caller's client", "compatible"),
-)
 BY_OPENAI = pytest.mark.parametrize("way", ["openai", "openai, caller's client", "compatible"], indirect=True)
 BY_ANTHROPIC = pytest.mark.parametrize("way", ["anthropic", "anthropic, caller's client"], indirect=True)
 
@@ -303,7 +299,7 @@ async def test_a_web_page_in_the_place_of_a_stream(way) -> None:
     assert "password" not in str(found)
 
 
-BY_AN_SDK = pytest.mark.parametrize("way", [way for way in WAYS if way != "compatible"], indirect=True)
+BY_AN_SDK = pytest.mark.parametrize("way", WAYS_OF_SDKS, indirect=True)
 WITHOUT_AN_SDK = pytest.mark.parametrize("way", ["compatible"], indirect=True)
 
 
