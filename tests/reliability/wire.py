@@ -20,6 +20,7 @@ from miniagents.ext.llm.errors import LLMError
 from miniagents.ext.llm.llm_common import AssistantMessage, ClientOptions, ThinkingMessage, ToolCallMessage
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
 from miniagents.ext.llm.openai_compatible import OpenAICompatibleProvider, openai_compatible_agent
+from miniagents.ext.llm.openai_responses import OpenAIResponsesProvider, openai_responses_agent
 from miniagents.testing import run_virtual
 from reliability.wire_bodies import ENDINGS, Ending, Outcome, Scenario, Stream
 from reliability.wire_scenarios import scenarios
@@ -85,9 +86,16 @@ class _Transport(httpx2.AsyncBaseTransport):
         return httpx2.Response(scenario.status, headers=[*headers, *scenario.headers], stream=self.bodies[-1])
 
 
+_PROVIDERS: dict[str, Any] = {
+    "openai": OpenAIProvider,
+    "responses": OpenAIResponsesProvider,
+    "compatible": OpenAICompatibleProvider,
+    "anthropic": AnthropicProvider,
+}
 _OPTIONS = ClientOptions(api_key="key", base_url="http://wire.test/v1")
 _AGENTS: dict[str, Any] = {
     "openai": openai_agent,
+    "responses": openai_responses_agent,
     "compatible": openai_compatible_agent.fork(base_url="http://wire.test/v1", model="llama"),
     "anthropic": anthropic_agent,
 }
@@ -96,9 +104,8 @@ _AGENTS: dict[str, Any] = {
 def _client(adapter: str, transport: _Transport) -> Any:
     """What the adapter makes of the real SDK, but for the connections."""
     sdk = anthropic if adapter == "anthropic" else openai
-    providers = {"openai": OpenAIProvider, "compatible": OpenAICompatibleProvider, "anthropic": AnthropicProvider}
     with patch.object(_pool, "spread_transport", lambda: {"transport": transport}):
-        return providers[adapter]().make_client(sdk, _OPTIONS)
+        return _PROVIDERS[adapter]().make_client(sdk, _OPTIONS)
 
 
 @dataclass

@@ -35,6 +35,8 @@ class Format(ABC):
     """Whether it tells the names of events, if there are such."""
     has_two_lines: bool = False
     """Whether each object goes over two lines."""
+    goes_by_type: bool = False
+    """Whether the adapter goes by the content type also of an answer that is not to be streamed; SDKs do not."""
 
     def event(self, value: Any, *, name: str = "", **tells: Any) -> Part:
         """A server-sent event. `value` is JSON, or bytes, each line of which becomes one of the event."""
@@ -248,3 +250,91 @@ class AnthropicFormat(Format):
 
     def error_body(self) -> dict[str, Any]:
         return {"type": "error", "error": {"type": "too_busy", "message": "Later."}}
+
+
+@dataclass(frozen=True)
+class ResponsesFormat(Format):
+    """Responses, whose last event tells the reason and the usage."""
+
+    def _event(self, kind: str, fields: dict[str, Any], **tells: Any) -> Part:
+        return self.event({"type": kind, **fields}, name=kind, **tells)
+
+    def start(self, role: str | None = "assistant") -> Part:
+        return self._event("response.created", {"response": {"role": role} if role else {}})
+
+    def text(self, text: str, beside: dict[str, Any] | None = None) -> Part:
+        fields = {**(beside or {}), "output_index": 0, "delta": text}
+        return self._event("response.output_text.delta", fields, text=text)
+
+    def nothing(self) -> list[Part]:
+        return [
+            self._event("response.queued", {"response": {}}),
+            self._event("response.output_item.added", {"output_index": 0, "item": {"type": "message"}}),
+            self._event("response.output_text.delta", {"output_index": 0, "delta": ""}),
+            self._event("response.output_text.delta", {"delta": None}),
+        ]
+
+    def refusal(self, text: str) -> list[Part]:
+        return [self._event("response.refusal.delta", {"output_index": 0, "delta": text}, text=text), *self.close()]
+
+    def thought(self, text: str) -> Part:
+        return self._event("response.reasoning_summary_text.delta", {"output_index": 9, "delta": text})
+
+    def calls(self) -> list[Part]:
+        def begin(index: int, name: str) -> Part:
+            item = {"type": "function_call", "name": name, "arguments": ""}
+            return self._event("response.output_item.added", {"output_index": index, "item": item}, call=(name, ""))
+
+        def piece(index: int, arguments: str) -> Part:
+            fields = {"output_index": index, "delta": arguments}
+            return self._event("response.function_call_arguments.delta", fields, call=("", arguments))
+
+        return [
+            begin(0, "look"),
+            piece(0, '{"at"'),
+            piece(0, ": 1}"),
+            begin(1, "go"),
+            piece(1, "{}"),
+            *self._closing("stop", tells="tool_calls"),
+        ]
+
+    def reason(self, word: str = "stop", tokens: int = 7) -> list[Part]:
+        return self._closing(word, tokens)
+
+    def _closing(self, word: str, tokens: int = 7, tells: str | None = None) -> list[Part]:
+        response = {**_status(word), "usage": {"output_tokens": tokens}}
+        kind = f"response.{response['status']}"
+        return [self._event(kind, {"response": response}, reason=tells or word, tokens=tokens, ends=True)]
+
+    def end(self) -> Part:
+        return self.event(b"[DONE]", ends=True)
+
+    def odd(self) -> list[Part]:
+        shapes: list[Any] = [
+            {},
+            {"type": 5},
+            {"type": "new", "delta": "x"},
+            {"type": "response.created", "response": "x"},
+            {"type": "response.output_item.added", "item": [1]},
+            {"type": "response.output_item.done", "output_index": {}, "item": {"type": "message", "content": 5}},
+            {"type": "response.output_text.delta", "output_index": [], "delta": 5},
+        ]
+        return [*map(self.event, shapes)]
+
+    def whole(self, text: Any, word: str = "stop") -> dict[str, Any]:
+        output = [{"type": "message", "content": [{"type": "output_text", "text": text}]}]
+        return {**_status(word), "output": output, "usage": {"output_tokens": 7}}
+
+    def error_body(self) -> dict[str, Any]:
+        return {"error": {"message": "Later.", "type": "too_busy"}}
+
+    def error(self) -> Part:
+        value = {"type": "error", "code": "too_busy", "message": "Later.", "param": None}
+        return self.event(value, name="error", error=LLMStatusError, error_type="too_busy")
+
+
+def _status(word: str) -> dict[str, Any]:
+    if word == "stop":
+        return {"status": "completed", "incomplete_details": None}
+    reason = "max_output_tokens" if word == "length" else word
+    return {"status": "incomplete", "incomplete_details": {"reason": reason}}

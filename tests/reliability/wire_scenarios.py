@@ -1,4 +1,4 @@
-"""What servers send: good answers, usual and unusual, and all that is none. One table for both wire formats."""
+"""What servers send: good answers, usual and unusual, and all that is none. One table for all wire formats."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,9 +10,14 @@ from miniagents.ext.llm.errors import (
     LLMStatusError,
 )
 from reliability.wire_bodies import Outcome, Part, Scenario, Stream, Whole
-from reliability.wire_formats import AnthropicFormat, Format, OpenAIFormat, dumped, noise
+from reliability.wire_formats import AnthropicFormat, Format, OpenAIFormat, ResponsesFormat, dumped, noise
 
-ADAPTERS: dict[str, Format] = {"openai": OpenAIFormat(), "compatible": OpenAIFormat(), "anthropic": AnthropicFormat()}
+ADAPTERS: dict[str, Format] = {
+    "openai": OpenAIFormat(),
+    "responses": ResponsesFormat(),
+    "compatible": OpenAIFormat(goes_by_type=True),
+    "anthropic": AnthropicFormat(),
+}
 
 _JSON = "application/json"
 _PAGE = b"<html>Sign in</html>\n"
@@ -97,6 +102,8 @@ def _wholes(form: Format) -> Iterator[Scenario]:
     yield Scenario("error-in-place-of-stream", Whole(error, is_busy), _JSON)
     yield Scenario("list-in-place-of-stream", Whole(b"[{}]", _PROTOCOL), _JSON)
     cut = Outcome("hi", reason="length", tokens=7)
+    page = Whole(_PAGE, _PROTOCOL, refused=0 if form.goes_by_type else None)
+    event = form.text("hi")
     for name, body, kind in (
         ("", whole, _JSON),
         ("-escapes", Whole(dumped(form.whole("Grüße 😀"), is_ascii=True), _WHOLE), f"{_JSON}; charset=utf-8"),
@@ -107,9 +114,9 @@ def _wholes(form: Format) -> Iterator[Scenario]:
         ("-list", Whole(b"[{}]", _PROTOCOL), _JSON),
         ("-text", Whole(b'"hi"', _PROTOCOL), _JSON),
         ("-broken", Whole(answer.replace(b":", b";", 1), _PROTOCOL), _JSON),
-        ("-page", Whole(_PAGE, _PROTOCOL), "text/html"),
-        ("-charset", Whole(_PAGE, _PROTOCOL), "text/html; charset=utf-16"),
-        ("-stream", Whole(form.text("hi").raw, _PROTOCOL), "text/event-stream"),
+        ("-page", page, "text/html"),
+        ("-charset", page, "text/html; charset=utf-16"),
+        ("-stream", Stream([event]) if form.goes_by_type else Whole(event.raw, _PROTOCOL), "text/event-stream"),
     ):
         yield Scenario(f"whole{name}", body, kind, stream=False)
     yield Scenario("whole-gzip", whole, _JSON, headers=_GZIP, stream=False, is_packed=True)

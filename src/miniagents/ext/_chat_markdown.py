@@ -17,6 +17,8 @@ Reading
 * `user`, `assistant`, `system`, `developer` and `tool`, in any case, open a turn when the next line is an underline:
   two or more `=` or `-`. ` / ` and a model may follow. Any other role carries a marker: `@critic / gpt-5`. Every other
   heading is text.
+* `@@tool_call / gpt-5` and the like are messages of a class, whose other fields are a JSON object in an HTML comment on
+  the last line of the entry. Without that line, or if it is no JSON, it is a turn of a role that is called so.
 * Nothing else of Markdown is looked at. A code fence that is never closed cannot swallow the turns after it.
 * Blank lines around a text are not part of it. Text before the first heading is a turn of the `user`.
 * Invalid UTF-8 becomes U+FFFD where it stands; a byte order mark is dropped; CR LF and CR end a line like LF.
@@ -30,7 +32,9 @@ where the plain character would not come back as itself, and nowhere else:
 2. the `&` of a text that already looks like a reference of ours;
 3. the beginning of an underline below a line that reads like the heading of a turn;
 4. the first character of a text whose first line is blank, and the last one of a text whose last line is blank;
-5. the first character of a line that would be a separator (see below) or begins with 256 blanks.
+5. the first character of a line that would be a separator (see below) or begins with 256 blanks;
+6. a `<` that begins a line in a message of a class, so that no text can pass for its fields;
+7. the `@` that begins a role, so that no role can pass for a class.
 
 References are read the same wherever they stand, so one too many is harmless, and what decides about one is always a
 bounded look ahead: that is why a text can be written while it arrives. Its chunks leave no trace (but where a line
@@ -44,11 +48,12 @@ blank and which no text contains. A piece of a heading between two separators, o
 The separator is written by the entry that follows, for only that one can see how the file ends.
 """
 
+import json
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-__all__ = ["Entry", "EntryWriter", "encode", "parse"]
+__all__ = ["ClassEntry", "Entry", "EntryWriter", "encode", "parse"]
 
 
 class Entry(NamedTuple):
@@ -57,6 +62,15 @@ class Entry(NamedTuple):
     role: str
     model: str | None
     text: str
+
+
+class ClassEntry(NamedTuple):
+    """A message of a class that is called `name` in the file, with all `fields` that it has besides."""
+
+    name: str
+    model: str | None
+    text: str
+    fields: Mapping[str, Any]
 
 
 _KNOWN_ROLES = ("assistant", "developer", "system", "tool", "user")
@@ -86,14 +100,20 @@ _TORN_HEADING = re.compile(rf"^ \t\n(?:@[^\n]*|{_TORN_PLAIN}){_TORN_END}", re.MU
 _TORN_FIRST_HEADING = re.compile(rf"\A{_TORN_PLAIN}{_TORN_END}")
 
 _ALWAYS_REFERENCED = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff"
-_EVER_REFERENCED = re.compile(rf"[{_ALWAYS_REFERENCED}\t\n &/=-]")
+_EVER_REFERENCED = re.compile(rf"[{_ALWAYS_REFERENCED}\t\n &/<=@-]")
 _REFERENCE = re.compile(r"&#([0-9]{1,5});")
 _TO_ESCAPE = re.compile(rf"{_REFERENCE.pattern}|[{_ALWAYS_REFERENCED}]")
 _UNFINISHED_REFERENCE = re.compile(r"&(?:#[0-9]{0,5})?\Z")
 _REFERENCE_LENGTH = len("&#65535;")
 
+_CLASS_MARKER = "@"
+_FIELDS = re.compile(r"(?:\A|\n)<!-- (\{[^\n]*\}) -->[ \t]*\Z")
+_TORN_FIELDS = re.compile(r"(?:\A|\n)<(?:!(?:-(?:-[^\n]*)?)?)?\Z")
+# In JSON these stand in texts only, where they can be written in another way.
+_NOT_IN_A_COMMENT = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
-def parse(data: str | bytes) -> list[Entry]:
+
+def parse(data: str | bytes) -> list[Entry | ClassEntry]:
     r"""The entries of a file, in order, in time proportional to its size. Never raises, whatever the data.
 
     >>> parse("USER\n----\nHello\n\nassistant / gpt-5\n===\n\nHi")
@@ -104,15 +124,34 @@ def parse(data: str | bytes) -> list[Entry]:
     headings = list(_HEADING.finditer(content))
     ends = [heading.start() for heading in headings] + [len(content)]
 
-    entries = []
+    entries: list[Entry | ClassEntry] = []
     if preamble := _preamble(content[: ends[0]]):
         entries.append(Entry(_PREAMBLE_ROLE, None, preamble))
     for heading, end in zip(headings, ends[1:], strict=True):
-        entries.append(Entry(*_role_and_model(heading), _text(content[heading.end() : end])))
+        entries.append(_entry(heading, content[heading.end() : end]))
     return entries
 
 
-def encode(entries: Iterable[Entry], file_end: bytes = b"") -> bytes:
+def _entry(heading: re.Match[str], body: str) -> Entry | ClassEntry:
+    role, model, is_class = _role_and_model(heading)
+    if not is_class:
+        return Entry(role, model, _text(body))
+    written = _trim(_TORN_HEADING.sub("", body))
+    found = _FIELDS.search(written)
+    text = _unescape(_trim(written[: found.start()] if found else _TORN_FIELDS.sub("", written)))
+    fields = _fields_of(found[1]) if found else None
+    return Entry(role, model, text) if fields is None else ClassEntry(role, model, text, fields)
+
+
+def _fields_of(line: str) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def encode(entries: Iterable[Entry | ClassEntry], file_end: bytes = b"") -> bytes:
     r"""What to append to a file to add the entries. `file_end` is how it ends now: its last byte, none if it is empty.
 
     >>> encode([Entry("user", None, "Hello")])
@@ -120,7 +159,9 @@ def encode(entries: Iterable[Entry], file_end: bytes = b"") -> bytes:
     """
     pieces: list[bytes] = []
     for entry in entries:
-        writer = EntryWriter(entry.role, entry.model)
+        writer = EntryWriter(entry[0], entry.model, is_class=isinstance(entry, ClassEntry))
+        if isinstance(entry, ClassEntry):
+            writer.tell(entry.fields)
         pieces += [writer.begin(file_end), writer.feed(entry.text), writer.finish()]
         file_end = b"\n"
     return b"".join(pieces)
@@ -134,8 +175,10 @@ class EntryWriter:
     up to 255 blanks after it and an unfinished reference are held back.
     """
 
-    def __init__(self, role: str, model: str | None = None) -> None:
-        self._heading = _heading(role, model)
+    def __init__(self, role: str, model: str | None = None, *, is_class: bool = False) -> None:
+        self._heading = _heading(role, model, is_class=is_class)
+        self._is_class = is_class
+        self._fields: Mapping[str, Any] | None = None
         self._unfinished_reference = ""
         self._empty = True
         self._newline_pending = False
@@ -160,10 +203,18 @@ class EntryWriter:
         self._unfinished_reference = text[decided:]
         return self._add(_escape(text[:decided])).encode()
 
+    def tell(self, fields: Mapping[str, Any]) -> None:
+        """Set the fields of a message of a class. Without them, because it broke off, it is none when it is read."""
+        self._fields = fields
+
     def finish(self) -> bytes:
-        """The rest of the text and the end of its last line. A text that broke off ends in the same way."""
+        """The rest of the text, the end of its last line, and the fields. A text that broke off ends likewise."""
         rest = self._add(self._unfinished_reference) + self._end_text()
-        return (rest if self._empty else f"{rest}\n").encode()
+        text = rest if self._empty else f"{rest}\n"
+        if self._fields is None:
+            return text.encode()
+        gap = "" if self._empty else "\n"
+        return f"{text}{gap}<!-- {json.dumps(self._fields).translate(_NOT_IN_A_COMMENT)} -->\n".encode()
 
     def _add(self, text: str) -> str:
         first, *others = text.split("\n")
@@ -225,22 +276,26 @@ class EntryWriter:
         self._newline_pending = False
         self._empty = False
         self._undecided = None
+        if self._is_class and start.startswith("<"):
+            start = _reference("<") + start[1:]
         self._line = start[:_LINE_MEMORY]
         return newline + start
 
 
-def _heading(role: str, model: str | None) -> str:
-    marker = "" if role in _KNOWN_ROLES else "@"
-    heading = marker + _escape_name(role).replace("/", _reference("/"))
+def _heading(role: str, model: str | None, *, is_class: bool) -> str:
+    marker = "@" + _CLASS_MARKER if is_class else "" if role in _KNOWN_ROLES else "@"
+    heading = marker + re.sub(f"^{_CLASS_MARKER}|/", lambda found: _reference(found[0]), _escape_name(role))
     return heading if model is None else f"{heading} / {_escape_name(model)}".rstrip(" ")
 
 
-def _role_and_model(heading: re.Match[str]) -> tuple[str, str | None]:
+def _role_and_model(heading: re.Match[str]) -> tuple[str, str | None, bool]:
+    """The role, the model, and whether the role is the name of a class."""
     if heading["role"] is not None:
-        return heading["role"].lower(), None if heading["model"] is None else _unescape_name(heading["model"])
+        return heading["role"].lower(), None if heading["model"] is None else _unescape_name(heading["model"]), False
     # An empty model leaves no blank after the slash.
     role, slash, model = (heading["marked"].rstrip(_BLANK) + " ").partition(" / ")
-    return _unescape_name(role), _unescape_name(model) if slash else None
+    is_class = role.startswith(_CLASS_MARKER)
+    return _unescape_name(role.removeprefix(_CLASS_MARKER)), _unescape_name(model) if slash else None, is_class
 
 
 def _preamble(content: str) -> str:

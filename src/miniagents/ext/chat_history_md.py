@@ -8,9 +8,11 @@ from typing import Final
 
 from miniagents.agents import InteractionContext, MiniAgent, miniagent
 from miniagents.ext._chat_file import OpenEntry
-from miniagents.ext._chat_markdown import Entry, EntryWriter, parse
+from miniagents.ext._chat_markdown import ClassEntry, Entry, EntryWriter, parse
 from miniagents.ext.chat_history import ChatHistory
 from miniagents.ext.llm.llm_common import AssistantMessage, SystemMessage, UserMessage
+from miniagents.ext.llm.media import AudioMessage, DocumentMessage, ImageMessage
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 from miniagents.messages import Message, MessagePromise
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.errors import MiniAgentsError
@@ -23,6 +25,16 @@ _MESSAGE_CLASSES: Final[dict[str, type[Message]]] = {
     "system": SystemMessage,
     "user": UserMessage,
 }
+# What only a class makes of a message: no role does, and no text.
+_CLASSES: Final[dict[str, type[Message]]] = {
+    "thinking": ThinkingMessage,
+    "tool_call": ToolCallMessage,
+    "tool_result": ToolResultMessage,
+    "image": ImageMessage,
+    "audio": AudioMessage,
+    "document": DocumentMessage,
+}
+_IN_THE_HEADING: Final = frozenset({"model", "text"})
 
 
 class ChatHistoryError(MiniAgentsError, OSError):
@@ -36,8 +48,9 @@ class ChatHistoryMD(ChatHistory):
     """A history in the Markdown file at `path`, which may be read and edited by hand between the turns.
 
     The file is made, for its owner only, when the first message is written down; its folder must exist. Every text
-    comes back as it was, in its role and with its model; other metadata is not kept. All histories of one file, in
-    other programs too (except on Windows), write whole entries one after the other.
+    comes back as it was, in its role and with its model; thoughts, calls and results of tools, and files as messages of
+    their classes, with all that these declare. Other metadata is not kept. All histories of one file, in other programs
+    too (except on Windows), write whole entries one after the other.
 
     Raises `ChatHistoryError` at once if the folder does not exist or the file cannot be read and written.
 
@@ -117,13 +130,18 @@ class ChatHistoryMD(ChatHistory):
         token = await tokens.next_piece()
         if isinstance(token, Failure):
             return True
-        role = _known(promise, "role")
-        writer = EntryWriter(_DEFAULT_ROLE if role is None else role, _known(promise, "model"))
+        name = _name_of_class(promise.message_class)
+        role = name or _known(promise, "role")
+        writer = EntryWriter(
+            _DEFAULT_ROLE if role is None else role, _known(promise, "model"), is_class=name is not None
+        )
         first = token if isinstance(token, str) else ""
         async with self._queue(), OpenEntry(self.path, writer, first) as entry:
             # Up to the end or the error.
             while isinstance(token, str) and isinstance(token := await tokens.next_piece(), str):
                 entry.add(token)
+            if name is not None and not isinstance(token, Failure):
+                writer.tell(_fields_of(await promise))
         return entry.in_place
 
     def _queue(self) -> asyncio.Lock:
@@ -132,12 +150,38 @@ class ChatHistoryMD(ChatHistory):
         return PromisingContext.get_current().resource(key, lambda: (asyncio.Lock(), None))
 
 
-def _to_message(entry: Entry) -> Message:
+def _to_message(entry: Entry | ClassEntry) -> Message:
     metadata = {} if entry.model is None else {"model": entry.model}
+    if isinstance(entry, ClassEntry):
+        return _of_class(entry, metadata)
     message_class = _MESSAGE_CLASSES.get(entry.role)
     if message_class is None:
         return Message(entry.text, role=entry.role, **metadata)
     return message_class(entry.text, **metadata)
+
+
+def _of_class(entry: ClassEntry, metadata: dict[str, str]) -> Message:
+    declared = _CLASSES.get(entry.name)
+    if declared is not None:
+        fields = {name: value for name, value in entry.fields.items() if name in declared.model_fields}
+        try:
+            return declared(**{**fields, **metadata, "text": entry.text})
+        except (TypeError, ValueError):
+            pass  # what a person has made of its fields is not what the class has
+    return Message(entry.text, role=entry.name, **metadata)
+
+
+def _name_of_class(message_class: type[Message]) -> str | None:
+    return next((name for name, known in _CLASSES.items() if issubclass(message_class, known)), None)
+
+
+def _fields_of(message: Message) -> dict[str, object]:
+    """What the class declares, as far as it was given, besides what stands in the heading and below it."""
+    return {
+        name: value
+        for name, value in message.serialize().items()
+        if name in type(message).model_fields and name not in _IN_THE_HEADING
+    }
 
 
 def _known(promise: MessagePromise, name: str) -> str | None:

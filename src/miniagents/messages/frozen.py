@@ -186,7 +186,10 @@ def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
         return tuple(
             [
                 item
-                if item.__class__ in _ATOMS or isinstance(item, Frozen)  # the place is put into words only if need be
+                # The place is put into words only if need be: there are tuples of thousands of numbers.
+                if item.__class__ in _ATOMS
+                or isinstance(item, Frozen)
+                or (item.__class__ is float and math.isfinite(item))
                 else _freeze(item, f"{where}[{index}]", depth + 1, declared)
                 for index, item in enumerate(value)
             ]

@@ -14,6 +14,8 @@ from miniagents import MiniAgent
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.ext.llm.openai_responses import openai_responses_agent
+from support.llm_ways import WAYS
 
 
 class Server(Protocol):
@@ -34,8 +36,12 @@ class Way:
     def is_anthropic(self) -> bool:
         return self.name.startswith("anthropic")
 
+    @property
+    def is_of_responses(self) -> bool:
+        return self.name.startswith("responses")
 
-@pytest.fixture(params=["openai", "openai, caller's client", "anthropic", "anthropic, caller's client", "compatible"])
+
+@pytest.fixture(params=WAYS)
 async def way(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
     async with AsyncExitStack() as clients:
 
@@ -46,6 +52,12 @@ async def way(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
         agents: dict[str, Callable[[Server], MiniAgent[...]]] = {
             "openai": lambda server: openai_agent.fork(base_url=f"{server.url}/v1", api_key="key", max_retries=0),
             "openai, caller's client": lambda server: openai_agent.fork(
+                async_client=lent(openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="key", max_retries=0))
+            ),
+            "responses": lambda server: openai_responses_agent.fork(
+                base_url=f"{server.url}/v1", api_key="key", max_retries=0
+            ),
+            "responses, caller's client": lambda server: openai_responses_agent.fork(
                 async_client=lent(openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="key", max_retries=0))
             ),
             "anthropic": lambda server: anthropic_agent.fork(base_url=server.url, api_key="key", max_retries=0),

@@ -18,6 +18,7 @@ from miniagents.ext.llm.errors import (
     LLMStatusError,
     LLMTruncatedError,
 )
+from support.llm_ways import WAYS_OF_SDKS
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 
@@ -95,6 +96,26 @@ STOP = data({"type": "message_stop"})
 HI = data(delta("hi"))
 WHOLE_OPENAI = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
 WHOLE_ANTHROPIC = {"type": "message", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"}
+RESPONSE_HI = data({"type": "response.output_text.delta", "output_index": 0, "delta": "hi"})
+RESPONSE_COMPLETED = data({"type": "response.completed", "response": {"status": "completed"}})
+WHOLE_RESPONSE = {
+    "status": "completed",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "hi"}]}],
+}
+
+
+def events_of(way: Any) -> tuple[bytes, bytes, bytes]:
+    """How this provider says a word, why it ends, and that it has ended."""
+    if way.is_of_responses:
+        return RESPONSE_HI, RESPONSE_COMPLETED, DONE
+    return (HI, REASON, STOP) if way.is_anthropic else (chunk("hi"), chunk(None, "stop"), DONE)
+
+
+def whole_of(way: Any) -> bytes:
+    """The same in an answer that is not streamed."""
+    whole = WHOLE_ANTHROPIC if way.is_anthropic else WHOLE_RESPONSE if way.is_of_responses else WHOLE_OPENAI
+    return json.dumps(whole).encode()
+
 
 BY_OPENAI = pytest.mark.parametrize("way", ["openai", "openai, caller's client", "compatible"], indirect=True)
 BY_ANTHROPIC = pytest.mark.parametrize("way", ["anthropic", "anthropic, caller's client"], indirect=True)
@@ -235,7 +256,7 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("marks", ["marker", "reason", "both"])
 async def test_a_connection_that_stays_open_does_not_keep_back_an_answer(way, marks: str) -> None:
     """An answer that is complete does not wait for a server that never closes its connection."""
-    begin, reason, end = (HI, REASON, STOP) if way.is_anthropic else (chunk("hi"), chunk(None, "stop"), DONE)
+    begin, reason, end = events_of(way)
     body = begin + (b"" if marks == "marker" else reason) + (b"" if marks == "reason" else end)
     async with raw_server(body, stays_open=True) as server, MiniAgents():
         found = await ask(way, server)
@@ -245,8 +266,7 @@ async def test_a_connection_that_stays_open_does_not_keep_back_an_answer(way, ma
 
 async def test_a_whole_answer_to_who_asked_for_a_stream(way) -> None:
     """A server that knows no streams is understood."""
-    body = json.dumps(WHOLE_ANTHROPIC if way.is_anthropic else WHOLE_OPENAI).encode()
-    found = await outcome(way, body, "application/json; charset=utf-8", stream=True)
+    found = await outcome(way, whole_of(way), "application/json; charset=utf-8", stream=True)
     assert isinstance(found, Message), found
     assert (found.text, found.finish_reason) == ("hi", "stop")
 
@@ -279,6 +299,11 @@ async def test_a_web_page_in_the_place_of_a_stream(way) -> None:
     assert "password" not in str(found)
 
 
+BY_AN_SDK = pytest.mark.parametrize("way", WAYS_OF_SDKS, indirect=True)
+WITHOUT_AN_SDK = pytest.mark.parametrize("way", ["compatible"], indirect=True)
+
+
+@BY_AN_SDK
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [(b"<html>Sign in</html>", "text/html"), (chunk("hi", "stop"), EVENT_STREAM), (b"[1]", "application/json")],
@@ -291,6 +316,21 @@ async def test_what_is_no_whole_answer(way, body: bytes, content_type: str) -> N
     assert body.decode()[:10] in str(found)
     assert "http://127.0.0.1:" in str(found)
     assert "password" not in str(found)
+
+
+@WITHOUT_AN_SDK
+async def test_without_an_sdk_the_type_tells_what_came(way) -> None:
+    """A page in the place of a whole answer is named, a list shown, and a stream that nobody asked for is read."""
+    page = await outcome(way, b"<html>Sign in</html>", "text/html", stream=False)
+    assert type(page) is LLMProtocolError
+    assert "sent text/html instead of an answer, from http://127.0.0.1:" in str(page)
+    assert "password" not in str(page)
+    found = await outcome(way, b"[1]", "application/json", stream=False)
+    assert type(found) is LLMProtocolError
+    assert "[1]" in str(found)
+    message = await outcome(way, chunk("hi", "stop"), EVENT_STREAM, stream=False)
+    assert isinstance(message, Message), message
+    assert message.text == "hi"
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream asked", "whole asked"])
@@ -314,6 +354,6 @@ async def test_json_that_is_broken_in_the_place_of_a_stream(way) -> None:
 
 async def test_a_stream_of_no_declared_type_is_read(way) -> None:
     """A server that does not say what it sends is believed to send what was asked for."""
-    body = HI + STOP if way.is_anthropic else chunk("hi") + DONE
-    found = await outcome(way, body, "", stream=True)
+    begin, _, end = events_of(way)
+    found = await outcome(way, begin + end, "", stream=True)
     assert isinstance(found, Message), found

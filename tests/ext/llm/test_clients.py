@@ -254,7 +254,7 @@ async def test_a_compatible_server_gets_the_key_that_is_meant_for_it() -> None:
     [
         (openai_agent, "openai", "openai"),
         (anthropic_agent, "anthropic", "anthropic"),
-        (openai_compatible_agent.fork(base_url="http://127.0.0.1:1/v1", model="m"), "openai", "openai"),
+        (openai_compatible_agent.fork(base_url="http://127.0.0.1:1/v1", model="m"), "httpx2", "http"),
     ],
 )
 async def test_without_its_package_the_error_says_what_to_install(

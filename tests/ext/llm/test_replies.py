@@ -82,7 +82,7 @@ async def test_the_message_tells_how_it_came_about(way, stream: bool) -> None:
     assert message.finish_reason == "stop"
     assert (message.usage.input_tokens, message.usage.output_tokens) == (4, 3)
     assert message.response_model == "m-1"
-    assert message.response_id == ("msg_0" if way.is_anthropic else "chatcmpl-0")
+    assert message.response_id == ("msg_0" if way.is_anthropic else "resp_0" if way.is_of_responses else "chatcmpl-0")
 
 
 @HOW
@@ -150,9 +150,10 @@ async def test_tokens_pass_through_other_agents_while_they_are_made(way) -> None
 
 async def test_a_model_can_be_swapped_for_one_that_needs_no_network(way) -> None:
     """The same call works with an offline agent in the place of the model."""
+    limit = {"max_output_tokens" if way.is_of_responses else "max_tokens": 99}
     async with LLMServer() as server, MiniAgents():
         for agent in (way.agent(server), echo_agent):
-            (message,) = await agent.fork(model="any").inquire("hi", system="Be brief.", temperature=0, max_tokens=9)
+            (message,) = await agent.fork(model="any").inquire("hi", system="Be brief.", temperature=0, **limit)
             assert (message.role, message.model, message.agent_alias) == ("assistant", "any", agent.alias)
 
 

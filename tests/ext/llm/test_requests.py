@@ -9,6 +9,7 @@ from miniagents.ext.llm.llm_common import AssistantMessage, Prompt, SystemMessag
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
 from miniagents.testing.llm_server import LLMServer
+from support.llm_ways import WAYS_OF_SDKS
 
 
 @pytest.fixture
@@ -162,6 +163,7 @@ async def test_openai_is_asked_for_the_usage_of_a_stream(gpt, server: LLMServer)
     assert sent == [{"include_usage": True}, {"include_usage": False}, None]
 
 
+@pytest.mark.parametrize("way", WAYS_OF_SDKS, indirect=True)
 @pytest.mark.parametrize("stream", [True, False])
 async def test_an_unknown_argument_is_refused_by_name(way, server: LLMServer, stream: bool) -> None:
     """A misspelt parameter is an error that names it and says where unknown ones go; nothing is sent."""
@@ -172,6 +174,14 @@ async def test_an_unknown_argument_is_refused_by_name(way, server: LLMServer, st
     assert isinstance(caught.value, TypeError)
     assert isinstance(caught.value.__cause__, TypeError)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("way", ["compatible"], indirect=True)
+async def test_without_an_sdk_the_server_judges_of_arguments(way, server: LLMServer) -> None:
+    """What a compatible server may know or not is sent to it as it is."""
+    async with MiniAgents():
+        await way.agent(server).inquire("hi", temprature=1)
+    assert server.requests[0].body["temprature"] == 1
 
 
 async def test_what_the_sdk_refuses_is_an_error_of_the_request(claude, server: LLMServer) -> None:

@@ -48,9 +48,9 @@ async def test_the_model_is_told_the_schema(way) -> None:
     if way.is_anthropic:
         schema = body["output_config"]["format"]["schema"]
     else:
-        assert body["response_format"]["json_schema"]["strict"] is True
-        assert body["response_format"]["json_schema"]["name"] == "City"
-        schema = body["response_format"]["json_schema"]["schema"]
+        form = body["text"]["format"] if way.is_of_responses else body["response_format"]["json_schema"]
+        assert (form["name"], form["strict"]) == ("City", True)
+        schema = form["schema"]
     assert set(schema["properties"]) == {"name", "people"}
     assert schema["required"] == ["name", "people"]
     assert schema["additionalProperties"] is False

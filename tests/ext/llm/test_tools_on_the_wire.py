@@ -47,7 +47,7 @@ async def test_a_model_calls_tools(way, stream: bool) -> None:
     if way.is_anthropic:
         assert [result.is_error for result in results] == [False, True]
     (sent,) = server.requests[0].body["tools"]
-    told = sent if way.is_anthropic else sent["function"]
+    told = sent if way.is_anthropic or way.is_of_responses else sent["function"]
     schema = told["input_schema" if way.is_anthropic else "parameters"]
     assert (told["description"], schema["properties"]["city"]["description"]) == ("How warm it is.", "where.")
 

@@ -1,18 +1,18 @@
 """One question to a model and its answer, which becomes messages of the reply."""
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
 from miniagents.agents import InteractionContext, check_budget
+from miniagents.ext.llm._access import Access
 from miniagents.ext.llm._answer_writer import AnswerWriter
 from miniagents.ext.llm._body import never_silent
-from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
-from miniagents.ext.llm._limiter import limiter_for
-from miniagents.ext.llm._retry import DEFAULT_MAX_RETRIES, Attempt, Attempts
-from miniagents.ext.llm._sdk import SDKErrors, refusals_explained
+from miniagents.ext.llm._client import ClientOptions, base_url_of
+from miniagents.ext.llm._retry import Attempt
+from miniagents.ext.llm._sdk import refusals_explained
 from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm._usage import Meter
 from miniagents.ext.llm.errors import LLMError, LLMParameterError, LLMStatusError
@@ -68,11 +68,11 @@ class Exchange:
         secrets = Secrets(self.parameters, self.options.api_key, self.options.base_url)
         try:
             request = self.provider.make_request(prompt, self.parameters)
-            client = secrets.client = await self._client()
+            client = secrets.client = await self._access.client()
             self.provider.check_model(model, base_url_of(client))
             meter = Meter(self.provider.price_name or base_url_of(client), str(model))
             await meter.prepare()
-            async for attempt in self._attempts(client, prompt):
+            async for attempt in self._access.attempts(client, estimated_tokens(prompt)):
                 async with attempt as slot:
                     check_budget()
                     meter.sent()
@@ -98,40 +98,19 @@ class Exchange:
             return None
         return await answer.messages()
 
-    def _attempts(self, client: Any, prompt: Prompt) -> Attempts:
-        key = getattr(client, "api_key", None) or getattr(client, "auth_token", None)
-        limiter = limiter_for(
-            self.provider.name, str(getattr(client, "base_url", "")), key if isinstance(key, str) else None, self.limits
-        )
-        # There is one layer of retries: a client of the caller's has its own.
-        retries = 0 if self.async_client is not None else self.options.max_retries
-        return Attempts(
-            limiter,
-            max_retries=DEFAULT_MAX_RETRIES if retries is None else retries,
-            estimated_tokens=estimated_tokens(prompt),
-        )
+    @property
+    def _access(self) -> Access:
+        return Access(self.provider, self.async_client, self.options, self.limits)
 
     async def _read(self, client: Any, request: Mapping[str, Any], answer: AnswerWriter, attempt: Attempt) -> None:
         """Send the request, and reply with what comes."""
         answer.begin()
-        with self._errors_explained(client):
+        with self._access.errors_explained(client):
             async with AsyncExitStack() as opened, aclosing(self._events(client, request, opened)) as events:
                 async for event in events:
                     await answer.write(event)
                     if answer.has_begun:
                         attempt.has_answered()
-
-    @contextmanager
-    def _errors_explained(self, client: object = None) -> Iterator[None]:
-        """All errors of the SDK are errors of ours."""
-        provider = self.provider
-        sdk_errors = SDKErrors(provider.name, provider.package, provider.base_error)
-        try:
-            yield
-        except LLMError:
-            raise
-        except sdk_errors.classes() as error:
-            raise sdk_errors.explain(error, base_url_of(client)) from error
 
     def _events(
         self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack
@@ -143,18 +122,6 @@ class Exchange:
             first_token_timeout=self.patience.first_token_timeout,
             is_token=lambda event: not isinstance(event, Mapping),
         )
-
-    async def _client(self) -> Any:
-        if self.async_client is not None:
-            return self.async_client
-        provider, options = self.provider, self.options
-        with self._errors_explained():
-            client = await shared_client(
-                (provider.name, options.of_client()),
-                lambda: provider.make_client(load(provider.package, provider.extra), options),
-            )
-        check_client(client, provider.name)
-        return client
 
     async def _sent(
         self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack

@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
 from miniagents.agents import MiniAgent
+from miniagents.ext.llm._anthropic_media import media_block
 from miniagents.ext.llm._body import AnswerParts, parts_of
 from miniagents.ext.llm._client import base_url_of, limited_http_client
 from miniagents.ext.llm._sdk import error_in_answer
 from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, texts
 from miniagents.ext.llm.errors import MissingKeyError
 from miniagents.ext.llm.llm_common import llm_agent
+from miniagents.ext.llm.media import MediaMessage
 from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 from miniagents.ext.llm.prompt import Prompt, ToolSchema, Turn
 from miniagents.ext.llm.provider import AnswerEvent, ClientOptions, LLMProvider, ThinkingPiece, ToolCallPiece
@@ -85,23 +87,28 @@ class AnthropicProvider(LLMProvider):
         return request
 
     def _content(self, turn: Turn) -> str | list[dict[str, Any]]:
-        blocks = [block for part in turn.parts if (block := self._block(part)) is not None]
+        blocks = [block for part in turn.parts for block in self._blocks(part)]
         return blocks[0]["text"] if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks
 
-    def _block(self, part: Message) -> dict[str, Any] | None:
+    def _blocks(self, part: Message) -> Iterator[dict[str, Any]]:
         text = str(part)
         if isinstance(part, ToolResultMessage):
-            return {"type": "tool_result", "tool_use_id": part.call_id, "content": text, "is_error": part.is_error}
-        if isinstance(part, ToolCallMessage):
-            return {"type": "tool_use", "id": part.call_id, "name": part.tool, "input": _input(text)}
-        if isinstance(part, ThinkingMessage):
+            yield {"type": "tool_result", "tool_use_id": part.call_id, "content": text, "is_error": part.is_error}
+        elif isinstance(part, ToolCallMessage):
+            yield {"type": "tool_use", "id": part.call_id, "name": part.tool, "input": _input(text)}
+        elif isinstance(part, ThinkingMessage):
             if part.signed_by != self.name:
-                return None  # the API takes none but its own
+                return  # the API takes none but its own
             if part.redacted:
-                return {"type": "redacted_thinking", "data": part.signature}
-            return {"type": "thinking", "thinking": text, "signature": part.signature}
-        # The API refuses a text without a visible character.
-        return {"type": "text", "text": text} if text.strip() else None
+                yield {"type": "redacted_thinking", "data": part.signature}
+            else:
+                yield {"type": "thinking", "thinking": text, "signature": part.signature}
+        else:
+            # The API refuses a text without a visible character.
+            if text.strip():
+                yield {"type": "text", "text": text}
+            if isinstance(part, MediaMessage):
+                yield media_block(part)
 
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `messages.create`."""

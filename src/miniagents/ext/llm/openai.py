@@ -1,53 +1,33 @@
 """`openai_agent`: models of OpenAI, through the official SDK. `pip install "miniagents[openai]"`."""
 
-import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar, Final
+from typing import Any
 
 from miniagents.agents import MiniAgent
 from miniagents.ext.llm._body import AnswerParts, parts_of
-from miniagents.ext.llm._client import base_url_of, limited_http_client
+from miniagents.ext.llm._client import base_url_of
+from miniagents.ext.llm._openai_parts import chat_parts
+from miniagents.ext.llm._openai_sdk import DEFAULT_MODEL, OpenAISDK
 from miniagents.ext.llm._sdk import error_in_answer
 from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, text_of, texts
-from miniagents.ext.llm.errors import LLMRequestError, MissingKeyError
+from miniagents.ext.llm.errors import LLMRequestError
 from miniagents.ext.llm.llm_common import llm_agent
+from miniagents.ext.llm.media import MediaMessage
 from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 from miniagents.ext.llm.prompt import Prompt, ToolSchema
-from miniagents.ext.llm.provider import AnswerEvent, ClientOptions, LLMProvider, ThinkingPiece, ToolCallPiece
+from miniagents.ext.llm.provider import AnswerEvent, LLMProvider, ThinkingPiece, ToolCallPiece
 from miniagents.messages import Message
 
-DEFAULT_MODEL: Final = "gpt-5.5"
-"""The model if neither the call nor `OPENAI_MODEL` names one."""
+__all__ = ["DEFAULT_MODEL", "OpenAIProvider", "openai_agent"]
 
 
-class OpenAIProvider(LLMProvider):
+class OpenAIProvider(OpenAISDK, LLMProvider):
     """Chat completions."""
 
-    name: ClassVar[str] = "OpenAI"
-    package: ClassVar[str] = "openai"
-    base_error: ClassVar[str] = "OpenAIError"
-    extra: ClassVar[str] = "openai"
-    price_name: ClassVar[str] = "openai"
-    key_variable: ClassVar[str] = "OPENAI_API_KEY"
-    host: ClassVar[str] = "api.openai.com"
-    foreign_models: ClassVar[Mapping[str, str]] = {
-        "claude": "`anthropic_agent`",
-        **dict.fromkeys(
-            ("gemini", "llama", "mistral", "deepseek", "qwen"), "`openai_compatible_agent` with its address"
-        ),
-    }
-    model_variable: ClassVar[str | None] = "OPENAI_MODEL"
-    default_model: ClassVar[str | None] = DEFAULT_MODEL
-
-    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
-        """An `AsyncOpenAI`."""
-        # The SDK itself would refuse as well, but also be content with an admin key, which no model accepts.
-        if not (options.api_key or os.environ.get(self.key_variable)):
-            raise MissingKeyError(self.name, self.key_variable)
-        client = sdk.AsyncOpenAI(http_client=limited_http_client(sdk, self.extra), **options.given())
-        _ = client.chat.completions  # loaded when it is first touched, which takes its time
-        return client
+    def warm_up(self, client: Any) -> None:
+        """Load the chat completions."""
+        _ = client.chat.completions
 
     def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `chat.completions.create`."""
@@ -128,12 +108,12 @@ def _call_piece(position: int, call: object) -> ToolCallPiece:
 def _of_user(parts: Iterable[Message]) -> list[dict[str, Any]]:
     """The messages that a turn of the user is: one for each result of a tool, and one for all else."""
     messages: list[dict[str, Any]] = []
-    contents: list[str] = []
+    contents: list[Message] = []
     for part in parts:
         if isinstance(part, ToolResultMessage):
             messages.append({"role": "tool", "tool_call_id": part.call_id, "content": str(part)})
         else:
-            contents.append(str(part))
+            contents.append(part)
     if contents:
         messages.append({"role": "user", "content": _content(contents)})
     return messages
@@ -142,22 +122,22 @@ def _of_user(parts: Iterable[Message]) -> list[dict[str, Any]]:
 def _of_model(parts: Iterable[Message]) -> list[dict[str, Any]]:
     """The message that a turn of the model is. Its thoughts are not sent back: the API has no place for them."""
     message: dict[str, Any] = {"role": "assistant"}
-    said: list[str] = []
+    said: list[Message] = []
     for part in parts:
         if isinstance(part, ToolCallMessage):
             function = {"name": part.tool, "arguments": str(part) or "{}"}
             message.setdefault("tool_calls", []).append({"id": part.call_id, "type": "function", "function": function})
         elif not isinstance(part, ThinkingMessage):
-            said.append(str(part))
+            said.append(part)
     if said:
         message["content"] = _content(said)
     return [message] if len(message) > 1 else []
 
 
-def _content(said: list[str]) -> str | list[dict[str, str]]:
-    if len(said) == 1:  # the form that every server knows
-        return said[0]
-    return [{"type": "text", "text": text} for text in said if text] or ""
+def _content(said: list[Message]) -> str | list[dict[str, Any]]:
+    if len(said) == 1 and not isinstance(said[0], MediaMessage):  # the form that every server knows
+        return str(said[0])
+    return [part for message in said for part in chat_parts(message)] or ""
 
 
 def _tool(tool: ToolSchema) -> dict[str, Any]:

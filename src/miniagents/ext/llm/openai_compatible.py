@@ -1,50 +1,37 @@
-"""`openai_compatible_agent`: any server that speaks OpenAI's chat completions. `pip install "miniagents[http]"`.
-
-Also the pattern for one more provider that is asked over plain HTTP: what differs, and an agent.
-"""
+"""`openai_compatible_agent`: any server that speaks OpenAI's chat completions. `pip install "miniagents[http]"`."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
 from miniagents.agents import InteractionContext, miniagent
-from miniagents.ext.llm._body import parts_of_response
-from miniagents.ext.llm._client import load
-from miniagents.ext.llm.errors import LLMParameterError
+from miniagents.ext.llm._body import AnswerParts
+from miniagents.ext.llm.http_provider import HTTPProvider
 from miniagents.ext.llm.llm_common import llm_agent
 from miniagents.ext.llm.openai import OpenAIProvider
-from miniagents.ext.llm.provider import AnswerEvent, ClientOptions
+from miniagents.ext.llm.provider import AnswerEvent
 
 
-class OpenAICompatibleProvider(OpenAIProvider):
+class OpenAICompatibleProvider(HTTPProvider, OpenAIProvider):
     """Chat completions of somebody else, without an SDK."""
 
     name: ClassVar[str] = "the OpenAI-compatible server"
-    package: ClassVar[str] = "httpx2"
-    base_error: ClassVar[str] = "HTTPError"
-    extra: ClassVar[str] = "http"
     price_name: ClassVar[str] = ""
     key_variable: ClassVar[str] = ""
     host: ClassVar[str] = ""
     model_variable: ClassVar[str | None] = None
     default_model: ClassVar[str | None] = None
-
-    def make_client(self, sdk: Any, options: ClientOptions) -> Any:  # noqa: ARG002 (the HTTP client is behind ours)
-        """A client that tells others nothing of an account with OpenAI."""
-        if options.base_url is None:
-            raise LLMParameterError(
-                "`base_url` is empty: it is where the server is, such as http://localhost:11434/v1."
-            )
-        headers = {"authorization": f"Bearer {options.api_key}"} if options.api_key else {}
-        http = load("miniagents.ext.llm._http_client", self.extra)
-        return http.HTTPClient(options.base_url, headers, options.api_key)
+    path: ClassVar[str] = "chat/completions"
 
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `/chat/completions`."""
         if hasattr(client, "chat"):  # an `AsyncOpenAI` of the caller's
-            return await super().open(client, request, opened)
-        response = await client.post("chat/completions", dict(request), opened, self.name)
-        return self._read(await parts_of_response(response, opened, provider=self.name))
+            return await OpenAIProvider.open(self, client, request, opened)
+        return await super().open(client, request, opened)
+
+    def read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
+        """As those of OpenAI."""
+        return self._read(answer)
 
 
 _PROVIDER: Final = OpenAICompatibleProvider()

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from miniagents.ext.llm._wire import valid_text
+from miniagents.ext.llm.errors import LLMRequestError
+from miniagents.ext.llm.media import MediaMessage
 from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 from miniagents.messages import Message
 
@@ -77,11 +79,18 @@ class Prompt:
         Whatever has become of the dialog, providers take it: each call of a tool has its result in the turn after it
         (`MISSING_RESULT` if it got lost), and there is no result without its call. Only classes make a thought, a call
         or a result; a role that is written in the fields of a plain message does not.
+
+        Raises `LLMRequestError` for a file that is not the user's.
         """
         rules = [] if system is None else [str(system)]
         dialog = _Dialog()
         for message in messages:
             role = message.get("role")
+            if isinstance(message, MediaMessage) and role in ("assistant", "system", "developer"):
+                raise LLMRequestError(
+                    f"A message of the class {type(message).__name__} has the role {role!r}: models take files from "
+                    "users only."
+                )
             if isinstance(message, ToolResultMessage):
                 dialog.add_result(_valid(message))
             elif isinstance(message, (ToolCallMessage, ThinkingMessage)) or role == "assistant":

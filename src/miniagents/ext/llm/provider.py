@@ -10,7 +10,7 @@ from miniagents.ext.llm._client import ClientOptions
 from miniagents.ext.llm.errors import LLMRequestError
 from miniagents.ext.llm.prompt import Prompt
 
-__all__ = ["AnswerEvent", "ClientOptions", "LLMProvider", "ThinkingPiece", "ToolCallPiece"]
+__all__ = ["AnswerEvent", "ClientOptions", "LLMProvider", "Provider", "ThinkingPiece", "ToolCallPiece"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ AnswerEvent: TypeAlias = str | ThinkingPiece | ToolCallPiece | Mapping[str, Any]
 `finish_reason`, `usage`, `response_id`, ..."""
 
 
-class LLMProvider(ABC):
-    """What differs between providers. Has no state; all of it is called anew for each request."""
+class Provider(ABC):
+    """Who is asked, and how they are reached. Has no state; all of it is called anew for each request."""
 
     name: ClassVar[str]
     """As people call it."""
@@ -69,6 +69,14 @@ class LLMProvider(ABC):
     default_model: ClassVar[str | None] = None
     """The model when nobody names one."""
 
+    @abstractmethod
+    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
+        """An async client. Called in a thread, so it may take its time. Raises `MissingKeyError` without a key."""
+
+
+class LLMProvider(Provider):
+    """What differs between providers of models that answer."""
+
     def check_question(self, messages: Sequence[object]) -> None:
         """Raise `LLMRequestError` if there is nothing to be asked."""
         if not messages:
@@ -81,10 +89,6 @@ class LLMProvider(ABC):
         for beginning, instead in self.foreign_models.items():
             if model.lower().startswith(beginning):
                 raise LLMRequestError(f"{self.name} has no model {model!r}: use {instead} for it.")
-
-    @abstractmethod
-    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
-        """An async client. Called in a thread, so it may take its time. Raises `MissingKeyError` without a key."""
 
     @abstractmethod
     def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
