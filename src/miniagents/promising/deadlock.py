@@ -13,8 +13,9 @@ Either is only a suspicion as long as somebody might help. So before there is an
 * everything that was started by those in the shape waits for it too, and nothing out of order is still arriving;
 * no `asyncio.timeout`, `wait_for` or deadline of a call will end one of these waits;
 * nobody else holds what can be written with (the `InteractionContext` of an agent in a cycle, the open call): no other
-  coroutine, no callback, no queue, no thread. The garbage collector knows who refers to what. (Not seen is a callback
-  or a thread that would find it by a context variable alone.)
+  coroutine, no callback, no queue, no thread. The garbage collector knows who refers to what. Nor may anybody but tasks
+  have context variables by which it is found. (Not counted are handlers, and connections, whose callbacks are those of
+  protocols: whoever calls a handler, or opens a connection and keeps it, would never be told.)
 
 A suspicion that was not confirmed is not looked into again for a while, which grows. What cannot be made sure of is not
 reported: this finds what is certain, not all there is. The virtual-time loop of `miniagents.testing` finds the rest.
@@ -22,6 +23,7 @@ reported: this finds what is certain, not all there is. The virtual-time loop of
 
 import asyncio
 import contextlib
+import contextvars
 import types
 import weakref
 from collections.abc import Iterator
@@ -118,7 +120,9 @@ class Waits:
             return
         self._waiting[task] = (promise, seen, future)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
+            # In no context: that of whoever waits here first may have what is looked for.
+            no_variables = contextvars.Context()
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look, context=no_variables)
         try:
             await future
         except BaseException:
@@ -220,7 +224,7 @@ class _Graph:
         limited = with_timeouts([*knot, *others])
         if not limited.isdisjoint(knot):
             return None
-        insiders = {id(one) for task in (*knot, *others) if task not in limited for one in coroutines_of(task)}
+        insiders = {task for task in (*knot, *others) if task not in limited}
         ends = (promise.write_end for promise in promises)
         if feed is not None and feed.call is not None:
             ends = (call for call in (feed.call(),))
@@ -301,7 +305,10 @@ def _has_deadline(task: "asyncio.Task[Any]") -> bool:
 
 
 def _tasks_awaited_by(task: "asyncio.Task[Any]") -> "Iterator[asyncio.Task[Any]]":
-    """The tasks that a task waits for, directly, by `gather`, `wait` or `wait_for` without a time limit; else none."""
+    """The tasks that a task waits for, directly, by `gather`, `wait` or `wait_for` without a time limit; else none.
+
+    None as well if it waits for a plain future beside them: `wait` may end with that one, and `gather` by its error.
+    """
     future = getattr(task, "_fut_waiter", None)
     children: Any = (future,) if isinstance(future, asyncio.Task) else getattr(future, "_children", ())
     if not children:
@@ -310,4 +317,6 @@ def _tasks_awaited_by(task: "asyncio.Task[Any]") -> "Iterator[asyncio.Task[Any]]
             variables = frames[-1].f_locals
             if variables.get("timeout") is None:
                 children = variables.get("fs") or (variables.get("fut"),)
-    return (child for child in children if isinstance(child, asyncio.Task))
+    pending = [child for child in children if isinstance(child, asyncio.Future) and not child.done()]
+    tasks = [child for child in pending if isinstance(child, asyncio.Task)]
+    return iter(tasks if len(tasks) == len(pending) else [])
