@@ -754,6 +754,22 @@ async def a_timer_cancels_one_of_them_as_timeouts_of_other_libraries_do() -> Non
 
 
 @helped_scenario
+async def a_timer_cancels_the_listener_as_timeouts_of_other_libraries_do() -> None:
+    @miniagent
+    async def impatient(ctx: InteractionContext) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(5, task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await ctx.message_promises
+        task.uncancel()
+        ctx.reply("gave up")
+
+    replies = impatient.initiate_inquiry().reply_sequence(finish_call=False)
+    assert await replies == (Message("gave up"),)
+
+
+@helped_scenario
 async def a_task_of_theirs_waits_for_something_else_as_well() -> None:
     stopped = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_later(5, stopped.set_result, None)

@@ -14,8 +14,9 @@ Either is only a suspicion as long as somebody might help. So before there is an
 * no `asyncio.timeout`, `wait_for` or deadline of a call will end one of these waits;
 * nobody else holds what can be written with (the `InteractionContext` of an agent in a cycle, the open call): no other
   coroutine, no callback, no queue, no thread. The garbage collector knows who refers to what. Nor may anybody but tasks
-  have context variables by which it is found. (Not counted are handlers, and connections, whose callbacks are those of
-  protocols: whoever calls a handler, or opens a connection and keeps it, would never be told.)
+  have context variables by which it is found, or those of somebody in the shape: a timer may be there to cancel them.
+  (Not counted are handlers, and connections, whose callbacks are those of protocols: whoever calls a handler, or opens
+  a connection and keeps it, would never be told.)
 
 A suspicion that was not confirmed is not looked into again for a while, which grows. What cannot be made sure of is not
 reported: this finds what is certain, not all there is. The virtual-time loop of `miniagents.testing` finds the rest.
@@ -228,7 +229,10 @@ class _Graph:
         ends = (promise.write_end for promise in promises)
         if feed is not None and feed.call is not None:
             ends = (call for call in (feed.call(),))
-        return None if held_by_others([end for end in ends if end is not None], insiders) else knot
+        # By its branch is found what somebody has set going that is no task, such as a timer that will cancel them.
+        branches = (variables_of(task).get(current_branch) for task in knot)
+        marks = [branch for branch in branches if branch is not None]
+        return None if held_by_others([end for end in ends if end is not None], insiders, marks) else knot
 
     def _lead_to(self, tasks: "list[asyncio.Task[Any]]", knot: "set[asyncio.Task[Any]]") -> bool:
         """Whether all of `tasks` wait, in the end, for one in `knot`; they are added to it then."""

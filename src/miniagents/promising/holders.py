@@ -42,16 +42,18 @@ def _holders_of(objects: Collection[Any]) -> list[Any]:
     return [holder for holder in holders if type(holder) is not tuple or sys.getrefcount(holder) > _REFERENCES_HERE]
 
 
-def held_by_others(write_ends: Sequence[object], insiders: "Collection[asyncio.Task[Any]]") -> bool:
+def held_by_others(
+    write_ends: Sequence[object], insiders: "Collection[asyncio.Task[Any]]", marks: Iterable[object]
+) -> bool:
     """Whether anybody but the tasks in `insiders`, all of which wait, can reach one of `write_ends`.
 
     Objects of this library are looked through: whoever holds those that hold it can reach it. So can whoever is to run
-    with context variables in which one of these stands: a callback, or a thread. Not counted are promises, which are
-    read with, the context variables of tasks, which their callees inherit, and what a callee knows of its caller. All
-    are asked for at once, because the collector looks at everything there is each time.
+    with context variables in which one of these stands, or one of `marks`: a callback, or a thread. Not counted are
+    promises, which are read with, the context variables of tasks, which their callees inherit, and what a callee knows
+    of its caller. All are asked for at once, because the collector looks at everything there is each time.
     """
     reach = _reach(write_ends, {id(one) for task in insiders for one in coroutines_of(task)})
-    return reach is None or _stand_in_loose_variables(reach, insiders)
+    return reach is None or _stand_in_loose_variables(reach.union(map(id, marks)), insiders)
 
 
 def _reach(write_ends: Sequence[object], insiders: Collection[int]) -> set[int] | None:
