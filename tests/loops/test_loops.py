@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import logging
 import socket
 import threading
@@ -336,7 +337,8 @@ class Helper:
 
     async def thread(self) -> None:
         loop = asyncio.get_running_loop()
-        threading.Thread(target=contextvars.copy_context().run, args=(self._work, loop)).start()
+        self.kept.append(threading.Thread(target=contextvars.copy_context().run, args=(self._work, loop)))
+        self.kept[0].start()
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         self.looked.wait(DEADLINE_SECONDS)
@@ -390,6 +392,28 @@ def test_whoever_has_the_context_variables_of_an_agent_may_help(
             replies = await_each_other(getattr(helper, how))
             await helper.begin()
             return await replies.settled()
+
+    with helper.near, helper.far:
+        assert play(main) == (Message("helped"),)
+
+
+def test_a_thread_may_hand_on_what_it_has_at_that_moment(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that gives its help to the loop, and ends, while it is looked for, is not overlooked."""
+    monkeypatch.setattr("miniagents.promising.deadlock._LOOK_AFTER", 0.01)
+    helper = Helper()
+    get_objects = gc.get_objects
+
+    def objects_of_just_before() -> list[Any]:
+        objects = get_objects()
+        helper.looked.set()
+        helper.kept[0].join(DEADLINE_SECONDS)
+        return objects
+
+    monkeypatch.setattr(gc, "get_objects", objects_of_just_before)
+
+    async def main() -> Any:
+        async with MiniAgents():
+            return await await_each_other(helper.thread).settled()
 
     with helper.near, helper.far:
         assert play(main) == (Message("helped"),)

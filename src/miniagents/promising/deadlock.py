@@ -226,13 +226,15 @@ class _Graph:
         if not limited.isdisjoint(knot):
             return None
         insiders = {task for task in (*knot, *others) if task not in limited}
-        ends = (promise.write_end for promise in promises)
+        ends: list[object] = [promise.write_end for promise in promises]
         if feed is not None and feed.call is not None:
-            ends = (call for call in (feed.call(),))
+            ends = [feed.call()]
+        ends = [end for end in ends if end is not None]
         # By its branch is found what somebody has set going that is no task, such as a timer that will cancel them.
         branches = (variables_of(task).get(current_branch) for task in knot)
         marks = [branch for branch in branches if branch is not None]
-        return None if held_by_others([end for end in ends if end is not None], insiders, marks) else knot
+        # Twice: while it is looked for, a thread may hand what it has to the loop, which stands still meanwhile.
+        return None if any(held_by_others(ends, insiders, marks) for _ in range(2)) else knot
 
     def _lead_to(self, tasks: "list[asyncio.Task[Any]]", knot: "set[asyncio.Task[Any]]") -> bool:
         """Whether all of `tasks` wait, in the end, for one in `knot`; they are added to it then."""
