@@ -321,6 +321,65 @@ async def while_a_handler_that_they_have_called_sleeps() -> BaseException | None
     return await error_of(_pair(lambda: Promise(prefill_result=1))["writer"])
 
 
+def _through_tasks(wait: Callable[[Any], Awaitable[Any]]) -> Awaitable[BaseException | None]:
+    replies: dict[str, Any] = {}
+
+    @miniagent
+    async def gathers(ctx: InteractionContext) -> None:
+        await wait([replies["one"], replies["other"]])
+
+    @miniagent
+    async def waits(ctx: InteractionContext) -> None:
+        await replies["gathers"]
+
+    replies.update(gathers=gathers.inquire(), one=waits.inquire(), other=waits.inquire())
+    return error_of(replies["one"])
+
+
+@dead_too
+async def by_way_of_gather() -> BaseException | None:
+    error = await _through_tasks(lambda replies: asyncio.gather(*replies))
+    for line in ("GATHERS waits for Task-", "waits for the replies of WAITS", "WAITS waits for the replies of GATHERS"):
+        assert line in str(error)
+    return error
+
+
+@dead_too
+async def by_way_of_wait() -> BaseException | None:
+    async def wait_for_all(replies: Any) -> None:
+        done, _ = await asyncio.wait([asyncio.create_task(_await(one)) for one in replies])
+        for task in done:
+            task.result()
+
+    return await _through_tasks(wait_for_all)
+
+
+@dead_too
+async def by_way_of_a_plain_task() -> BaseException | None:
+    return await _through_tasks(lambda replies: asyncio.create_task(_await(replies[0])))
+
+
+@dead_too
+async def by_way_of_a_hundred_tasks() -> BaseException | None:
+    error = await _through_tasks(lambda replies: asyncio.gather(*[_await(replies[0]) for _ in range(100)]))
+    assert ", ... at" in str(error)
+    return error
+
+
+@dead_too
+async def gathered_with_tasks_that_await_each_other() -> BaseException | None:
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def awaits(other: int) -> None:
+        await asyncio.wait([tasks[other]])
+
+    async def gather(replies: Any) -> None:
+        tasks.extend(asyncio.create_task(awaits(other)) for other in (1, 0))
+        await asyncio.gather(*tasks, *replies)
+
+    return await _through_tasks(gather)
+
+
 @dead_too
 async def gathered_with_what_has_ended() -> BaseException | None:
     over = asyncio.create_task(asyncio.sleep(0))
@@ -751,6 +810,53 @@ async def a_timer_cancels_one_of_them_as_timeouts_of_other_libraries_do() -> Non
 
     with pytest.raises(PromiseCancelledError):
         await _pair(prepare)["critic"]
+
+
+@helped_scenario
+async def one_of_those_gathered_fails() -> None:
+    async def fails() -> None:
+        await asyncio.sleep(5)
+        raise ValueError("helped")
+
+    error = await _through_tasks(lambda replies: asyncio.gather(*replies, fails()))
+    assert isinstance(error, ValueError)
+
+
+async def _while_a_task_ends(wait: Callable[[Any, Any], Awaitable[Any]], *, by: Exception | None) -> Any:
+    """Agents that wait as they do in a cycle, and for a task that ends at the moment when they are looked at."""
+
+    async def ends() -> None:
+        await asyncio.sleep(1)
+        if by is not None:
+            raise by
+
+    task = asyncio.create_task(ends())
+    for _ in range(20):
+        await asyncio.sleep(0)  # its timer is to be the first
+    return await _through_tasks(lambda replies: wait(replies, task))
+
+
+@helped_scenario
+async def one_of_those_gathered_fails_at_the_moment_of_the_look() -> None:
+    error = await _while_a_task_ends(lambda replies, task: asyncio.gather(*replies, task), by=ValueError("helped"))
+    assert isinstance(error, ValueError)
+
+
+@helped_scenario
+async def the_one_that_is_enough_ends_at_the_moment_of_the_look() -> None:
+    async def wait(replies: Any, task: Any) -> None:
+        await asyncio.wait([asyncio.create_task(_await(replies[0])), task], return_when=asyncio.FIRST_COMPLETED)
+
+    assert await _while_a_task_ends(wait, by=None) is None
+
+
+@helped_scenario
+async def one_of_those_waited_for_is_enough() -> None:
+    async def wait(replies: Any) -> None:
+        tasks = [asyncio.create_task(_await(replies[0])), asyncio.create_task(asyncio.sleep(5))]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    assert await _through_tasks(wait) is None
 
 
 @helped_scenario

@@ -4,7 +4,8 @@ Waits form a graph: a task waits for a promise, whose producer is a task, which 
 wait began, and again each second as long as others begin, the graph is looked at. (Not when a wait closes a cycle: two
 agents that talk in turns close one with each word, and somebody may be about to help.) Two shapes in it are deadlocks:
 
-* a **cycle**: the walk along waits and producers comes back to where it began;
+* a **cycle**: the walk along waits and producers comes back to where it was, also by way of plain tasks, of which there
+  may be several behind a `gather` or a `wait`;
 * an **unfed input**: an agent waits for more messages of an open call, and whoever opened the call waits, directly or
   not, for that agent.
 
@@ -25,16 +26,16 @@ reported: this finds what is certain, not all there is. The virtual-time loop of
 import asyncio
 import contextlib
 import contextvars
-import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from miniagents.promising.awaited import tasks_awaited_by
 from miniagents.promising.errors import DeadlockError
 from miniagents.promising.holders import held_by_others, variables_of, with_timeouts
 from miniagents.promising.log import Log
 from miniagents.promising.tree import Branch, current_branch
-from miniagents.promising.waiting import coroutines_of, describe_waiting_task, place_of_caller
+from miniagents.promising.waiting import describe_waiting_task, place_of_caller
 
 # Seconds.
 _LOOK_AFTER: Final = 1.0
@@ -173,41 +174,75 @@ class _Graph:
     # ------------------------------------------------------------------ suspicions
 
     def suspicions(self) -> "Iterator[list[asyncio.Task[Any]]]":
-        """The cycles, and the tasks that wait for an input whose opener waits. Each walk is made once."""
+        """The cycles, and the tasks that wait for an input whose opener waits. No task is walked from twice.
+
+        The first in each of them waits for a promise.
+        """
         walked: set[asyncio.Task[Any]] = set()
         for start in list(self.waiting):
-            path: list[asyncio.Task[Any]] = []
-            place: dict[asyncio.Task[Any], int] = {}
-            task: asyncio.Task[Any] | None = start
-            while task is not None and task not in walked:
-                walked.add(task)
-                wait = self.waiting.get(task)
-                if wait is None or wait.is_over or wait.promise.is_arriving:
-                    break
-                place[task] = len(path)
-                path.append(task)
-                producer = wait.promise._task
-                if producer is None:
-                    if self._is_unfed(wait):
+            if start in walked:
+                continue
+            path: dict[asyncio.Task[Any], None] = {}
+            # Where several tasks are awaited: how long the path is there, and which of them were not walked to yet.
+            forks: list[tuple[int, list[asyncio.Task[Any]]]] = []
+            task = start
+            while True:
+                awaited: Sequence[asyncio.Task[Any]] = ()
+                if task in path:
+                    yield from self._cycle([*path], task)
+                elif task not in walked:
+                    walked.add(task)
+                    awaited = self._awaited_by(task)
+                    if not awaited and self._is_unfed(task):
                         yield [task]
+                if awaited:
+                    path[task] = None
+                    task, *others = awaited
+                    if others:
+                        forks.append((len(path), others))
+                elif forks:
+                    length, others = forks[-1]
+                    task = others.pop()
+                    while len(path) > length:
+                        path.popitem()
+                    if not others:
+                        forks.pop()
+                else:
                     break
-                task = producer
-                if task in place:
-                    yield path[place[task] :]
 
-    def _is_unfed(self, wait: _Wait) -> bool:
+    def _cycle(self, path: "list[asyncio.Task[Any]]", task: "asyncio.Task[Any]") -> "Iterator[list[asyncio.Task[Any]]]":
+        """The end of `path`, from `task` on, which begins with one that waits for a promise; none if there is none."""
+        cycle = path[path.index(task) :]
+        first = next((place for place, one in enumerate(cycle) if one in self.waiting), None)
+        if first is not None:
+            yield cycle[first:] + cycle[:first]
+
+    def _awaited_by(self, task: "asyncio.Task[Any]") -> "Sequence[asyncio.Task[Any]]":
+        """The producer whom a task waits for, or the tasks."""
+        wait = self.waiting.get(task)
+        if wait is None:
+            return tasks_awaited_by(task)
+        producer = wait.promise._task
+        return () if producer is None or wait.is_over or wait.promise.is_arriving else (producer,)
+
+    def _is_unfed(self, task: "asyncio.Task[Any]") -> bool:
+        wait = self.waiting.get(task)
+        if wait is None or wait.is_over or wait.promise.is_arriving or wait.promise._task is not None:
+            return False
         feed = wait.promise.feed
         opener = None if feed is None or feed.opener is None else feed.opener()
-        return opener is not None and (opener in self.waiting or any(_tasks_awaited_by(opener)))
+        return opener is not None and (opener in self.waiting or bool(tasks_awaited_by(opener)))
 
     # ------------------------------------------------------------------ certainty
 
     def knot_of(self, shape: "list[asyncio.Task[Any]]") -> "set[asyncio.Task[Any]] | None":
         """All who wait for a shape, if it is certain that nobody can help; else `None`."""
-        promises = [self.waiting[task].promise for task in shape]
+        promises = [self.waiting[task].promise for task in shape if task in self.waiting]
         knot = set(shape)
         feed = promises[0].feed if promises[0]._task is None else None
         must_wait = list(self._started_by(promises))
+        for task in shape:
+            must_wait.extend(self._awaited_by(task))
         if feed is not None and feed.opener is not None and (opener := feed.opener()) is not None:
             must_wait.append(opener)
             must_wait.extend(self._on_branch(variables_of(opener).get(current_branch)))
@@ -245,16 +280,10 @@ class _Graph:
             if task in knot or task in walked:
                 continue
             walked.add(task)
-            wait = self.waiting.get(task)
-            if wait is None:
-                awaited = list(_tasks_awaited_by(task))
-                if not awaited:
-                    return False
-                stack.extend(awaited)
-            elif wait.is_over or wait.promise.is_arriving or wait.promise._task is None:
+            awaited = self._awaited_by(task)
+            if not awaited:
                 return False
-            else:
-                stack.append(wait.promise._task)
+            stack.extend(awaited)
         knot |= walked
         return True
 
@@ -298,31 +327,18 @@ class _Graph:
             first, last = tasks[:_TASKS_SHOWN], tasks[-_TASKS_SHOWN:]
             return f"{self._describe_waits(first)}\n  ...\n{self._describe_waits(last)}"
         return "\n".join(
-            f"  {task.get_name()} waits for {self.waiting[task].promise.describe()} at "
-            f"{describe_waiting_task(task).place}"
+            f"  {task.get_name()} waits for {self._describe_awaited(task)} at {describe_waiting_task(task).place}"
             for task in tasks
         )
+
+    def _describe_awaited(self, task: "asyncio.Task[Any]") -> str:
+        if (wait := self.waiting.get(task)) is not None:
+            return wait.promise.describe()
+        names = [awaited.get_name() for awaited in tasks_awaited_by(task)]
+        return ", ".join([*names[:_TASKS_SHOWN], *["..."] * (len(names) > _TASKS_SHOWN)])
 
 
 def _has_deadline(task: "asyncio.Task[Any]") -> bool:
     """Whether a timer will cancel a task, or one that it belongs to."""
     branch = variables_of(task).get(current_branch)
     return branch is not None and any(one.has_deadline for one in branch.lineage())
-
-
-def _tasks_awaited_by(task: "asyncio.Task[Any]") -> "Iterator[asyncio.Task[Any]]":
-    """The tasks that a task waits for, directly, by `gather`, `wait` or `wait_for` without a time limit; else none.
-
-    None as well if it waits for a plain future beside them: `wait` may end with that one, and `gather` by its error.
-    """
-    future = getattr(task, "_fut_waiter", None)
-    children: Any = (future,) if isinstance(future, asyncio.Task) else getattr(future, "_children", ())
-    if not children:
-        frames = [one for one in coroutines_of(task) if isinstance(one, types.FrameType)]
-        if frames and frames[-1].f_globals.get("__name__") == "asyncio.tasks":
-            variables = frames[-1].f_locals
-            if variables.get("timeout") is None:
-                children = variables.get("fs") or (variables.get("fut"),)
-    pending = [child for child in children if isinstance(child, asyncio.Future) and not child.done()]
-    tasks = [child for child in pending if isinstance(child, asyncio.Task)]
-    return iter(tasks if len(tasks) == len(pending) else [])
