@@ -174,7 +174,16 @@ def _held_without_harm(
 
 
 def _only_wakes(callback: Any) -> bool:
-    """Whether a callback is one of those by which asyncio or this library wakes a task."""
+    """Whether a callback is one of those by which asyncio or this library wakes a task, or the step of one."""
     if isinstance(getattr(callback, "__self__", None), asyncio.AbstractEventLoop):
         return False  # it may accept a connection, and that starts something
-    return str(getattr(callback, "__module__", "")).startswith((_ASYNCIO, _OURS))
+    module = str(getattr(callback, "__module__", ""))
+    return module.startswith((_ASYNCIO, _OURS)) or task_of_step(callback) is not None
+
+
+def task_of_step(callback: Any) -> "asyncio.Task[Any] | None":
+    """The task whose next step `callback` is; `None` for every other callback, `task.cancel` among them."""
+    task = getattr(callback, "__self__", None)
+    if isinstance(task, asyncio.Task) and not hasattr(task, getattr(callback, "__name__", "")):
+        return task
+    return None
