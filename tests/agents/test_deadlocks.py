@@ -1,6 +1,8 @@
 """Deadlocks speak: a wait that can never end is an error with names and places, and nothing else is."""
 
 import asyncio
+import contextvars
+import gc
 import queue
 import threading
 from collections import Counter
@@ -14,6 +16,7 @@ from miniagents.promising import (
     DeadlineExceededError,
     DeadlockError,
     Promise,
+    PromiseCancelledError,
     PromisingContext,
     SequencePromise,
     StreamAppender,
@@ -28,6 +31,13 @@ def _frozen_heap() -> Iterator[None]:
     """A suspicion is looked into by asking who refers to whom: not all that the other tests have left is worth asking."""
     with frozen_heap():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage() -> Iterator[None]:
+    """Nor is what each test leaves behind."""
+    yield
+    gc.collect()
 
 
 Shape = Callable[[], Awaitable[BaseException | None]]
@@ -50,6 +60,15 @@ async def error_of(awaitable: Awaitable[Any]) -> BaseException | None:
     except Exception as error:
         return error
     return None
+
+
+dead_ones_too: dict[str, Shape] = {}
+
+
+def dead_too(function: Shape) -> Shape:
+    """A deadlock of a shape that is listed, in which something stands about that cannot help."""
+    dead_ones_too[function.__name__] = function
+    return function
 
 
 def errors_in(outcomes: Any) -> BaseException | None:
@@ -110,20 +129,26 @@ async def an_agent_that_reads_on_in_its_own_replies() -> BaseException | None:
     return await error_of(replies[0])
 
 
-@shape("WRITER waits for the replies of CRITIC", "CRITIC waits for the replies of WRITER", "test_deadlocks.py:")
-async def two_agents_that_await_each_other() -> BaseException | None:
+def _pair(prepare: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    """The replies of two agents that await each other, the first of which does something before."""
     replies: dict[str, Any] = {}
 
     @miniagent
     async def writer(ctx: InteractionContext) -> None:
+        prepare()
         await replies["critic"]
 
     @miniagent
     async def critic(ctx: InteractionContext) -> None:
-        await replies["writer"]
+        ctx.reply(await replies["writer"])
 
     replies["writer"], replies["critic"] = writer.inquire(), critic.inquire()
-    return await error_of(replies["writer"])
+    return replies
+
+
+@shape("WRITER waits for the replies of CRITIC", "CRITIC waits for the replies of WRITER", "test_deadlocks.py:")
+async def two_agents_that_await_each_other() -> BaseException | None:
+    return await error_of(_pair()["writer"])
 
 
 @shape("PASSES_ON waits for the replies of")
@@ -260,6 +285,109 @@ async def an_open_call_awaited_by_a_plain_task_of_the_agent() -> BaseException |
     return await error_of(opener.inquire())
 
 
+@dead_too
+async def after_a_callback_of_theirs_was_cancelled() -> BaseException | None:
+    def prepare() -> None:
+        asyncio.get_running_loop().call_later(50, print).cancel()
+
+    return await error_of(_pair(prepare)["writer"])
+
+
+@dead_too
+async def in_whose_variables_something_was_set_that_can_be_reset() -> BaseException | None:
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable")
+    tokens: list[contextvars.Token[int]] = []
+    return await error_of(_pair(lambda: tokens.append(variable.set(1)))["writer"])
+
+
+@dead_too
+async def with_a_callback_for_the_end_of_a_task_that_waits_too() -> BaseException | None:
+    ended: list[Any] = []
+
+    def prepare() -> None:
+        task = asyncio.create_task(_await(replies["critic"]))
+        task.add_done_callback(lambda _: ended.append(task))
+
+    replies = _pair(prepare)
+    return await error_of(replies["writer"])
+
+
+@dead_too
+async def while_a_handler_that_they_have_called_sleeps() -> BaseException | None:
+    async def handler(_: Any, __: Any) -> None:
+        await asyncio.sleep(50)
+
+    PromisingContext.get_current().on_promise_resolved(handler)
+    return await error_of(_pair(lambda: Promise(prefill_result=1))["writer"])
+
+
+def _through_tasks(wait: Callable[[Any], Awaitable[Any]]) -> Awaitable[BaseException | None]:
+    replies: dict[str, Any] = {}
+
+    @miniagent
+    async def gathers(ctx: InteractionContext) -> None:
+        await wait([replies["one"], replies["other"]])
+
+    @miniagent
+    async def waits(ctx: InteractionContext) -> None:
+        await replies["gathers"]
+
+    replies.update(gathers=gathers.inquire(), one=waits.inquire(), other=waits.inquire())
+    return error_of(replies["one"])
+
+
+@dead_too
+async def by_way_of_gather() -> BaseException | None:
+    error = await _through_tasks(lambda replies: asyncio.gather(*replies))
+    for line in ("GATHERS waits for Task-", "waits for the replies of WAITS", "WAITS waits for the replies of GATHERS"):
+        assert line in str(error)
+    return error
+
+
+@dead_too
+async def by_way_of_wait() -> BaseException | None:
+    async def wait_for_all(replies: Any) -> None:
+        done, _ = await asyncio.wait([asyncio.create_task(_await(one)) for one in replies])
+        for task in done:
+            task.result()
+
+    return await _through_tasks(wait_for_all)
+
+
+@dead_too
+async def by_way_of_a_plain_task() -> BaseException | None:
+    return await _through_tasks(lambda replies: asyncio.create_task(_await(replies[0])))
+
+
+@dead_too
+async def by_way_of_a_hundred_tasks() -> BaseException | None:
+    error = await _through_tasks(lambda replies: asyncio.gather(*[_await(replies[0]) for _ in range(100)]))
+    assert ", ... at" in str(error)
+    return error
+
+
+@dead_too
+async def gathered_with_tasks_that_await_each_other() -> BaseException | None:
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def awaits(other: int) -> None:
+        await asyncio.wait([tasks[other]])
+
+    async def gather(replies: Any) -> None:
+        tasks.extend(asyncio.create_task(awaits(other)) for other in (1, 0))
+        await asyncio.gather(*tasks, *replies)
+
+    return await _through_tasks(gather)
+
+
+@dead_too
+async def gathered_with_what_has_ended() -> BaseException | None:
+    over = asyncio.create_task(asyncio.sleep(0))
+    await over
+    replies = listener.initiate_inquiry().reply_sequence(finish_call=False)
+    return await error_of(asyncio.gather(over, replies))
+
+
 @shape("one of them")
 async def a_flush_from_inside_a_promise() -> BaseException | None:
     return await error_of(Promise(lambda _: PromisingContext.get_current().aflush_tasks()))
@@ -301,6 +429,18 @@ def test_a_deadlock_is_named(name: str) -> None:
             assert isinstance(error, DeadlockError), repr(error)
             for part in names:
                 assert part in str(error)
+            return asyncio.get_running_loop().time()
+
+    assert max(explore(scenario, seeds=range(15))) <= 2.0
+
+
+@pytest.mark.parametrize("name", dead_ones_too)
+def test_what_cannot_help_hides_no_deadlock(name: str) -> None:
+    """A deadlock is told within two seconds, also if there is something about that looks as if it could help."""
+
+    async def scenario() -> float:
+        async with MiniAgents():
+            assert isinstance(await dead_ones_too[name](), DeadlockError)
             return asyncio.get_running_loop().time()
 
     assert max(explore(scenario, seeds=range(15))) <= 2.0
@@ -591,6 +731,162 @@ async def a_worker_is_handed_the_context_of_an_agent_in_a_cycle() -> None:
     worker.inquire()
     replies["one"], replies["other"] = one.inquire(), other.inquire()
     assert await replies["other"] == (Message("helped"),)
+
+
+def _help_by_the_context_variable() -> None:
+    InteractionContext.get_current().reply("helped")
+    InteractionContext.get_current().finish_early()
+
+
+async def _both_are_helped(prepare: Callable[[], object]) -> None:
+    assert await _pair(prepare)["critic"] == (Message("helped"),)
+
+
+@helped_scenario
+async def a_timer_finds_the_agent_by_the_context_variable() -> None:
+    await _both_are_helped(lambda: asyncio.get_running_loop().call_later(5, _help_by_the_context_variable))
+
+
+@helped_scenario
+async def a_timer_has_context_variables_in_which_the_agent_stands() -> None:
+    handed: list[contextvars.Context] = []
+    asyncio.get_running_loop().call_later(5, lambda: handed[0].run(_help_by_the_context_variable))
+    await _both_are_helped(lambda: handed.append(contextvars.copy_context()))
+
+
+@helped_scenario
+async def a_thread_runs_with_the_context_variables_of_the_agent() -> None:
+    found: list[InteractionContext] = []
+    started, released = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        released.wait(10)
+        found.append(InteractionContext.get_current())
+
+    def prepare() -> None:
+        threads.append(threading.Thread(target=contextvars.copy_context().run, args=(work,)))
+        threads[0].start()
+        assert started.wait(10)
+
+    def reply_and_finish() -> None:
+        released.set()
+        threads[0].join()
+        ctx = found.pop()
+        ctx.reply("helped")
+        ctx.finish_early()
+
+    threads: list[threading.Thread] = []
+    asyncio.get_running_loop().call_later(5, reply_and_finish)
+    await _both_are_helped(prepare)
+
+
+@helped_scenario
+async def a_future_whose_callback_finds_the_agent_by_the_context_variable() -> None:
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(5, future.set_result, None)
+    await _both_are_helped(lambda: future.add_done_callback(lambda _: _help_by_the_context_variable()))
+
+
+@helped_scenario
+async def a_timer_finds_the_call_by_a_context_variable_of_the_program() -> None:
+    current_call: contextvars.ContextVar[Any] = contextvars.ContextVar("current_call")
+
+    @miniagent
+    async def opener(ctx: InteractionContext) -> None:
+        current_call.set(listener.initiate_inquiry())
+        asyncio.get_running_loop().call_later(5, lambda: current_call.get().finish())
+        ctx.reply(await current_call.get().reply_sequence(finish_call=False))
+
+    assert await opener.inquire() == ()
+
+
+@helped_scenario
+async def a_timer_cancels_one_of_them_as_timeouts_of_other_libraries_do() -> None:
+    def prepare() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(5, task.cancel)
+
+    with pytest.raises(PromiseCancelledError):
+        await _pair(prepare)["critic"]
+
+
+@helped_scenario
+async def one_of_those_gathered_fails() -> None:
+    async def fails() -> None:
+        await asyncio.sleep(5)
+        raise ValueError("helped")
+
+    error = await _through_tasks(lambda replies: asyncio.gather(*replies, fails()))
+    assert isinstance(error, ValueError)
+
+
+async def _while_a_task_ends(wait: Callable[[Any, Any], Awaitable[Any]], *, by: Exception | None) -> Any:
+    """Agents that wait as they do in a cycle, and for a task that ends at the moment when they are looked at."""
+
+    async def ends() -> None:
+        await asyncio.sleep(1)
+        if by is not None:
+            raise by
+
+    task = asyncio.create_task(ends())
+    for _ in range(20):
+        await asyncio.sleep(0)  # its timer is to be the first
+    return await _through_tasks(lambda replies: wait(replies, task))
+
+
+@helped_scenario
+async def one_of_those_gathered_fails_at_the_moment_of_the_look() -> None:
+    error = await _while_a_task_ends(lambda replies, task: asyncio.gather(*replies, task), by=ValueError("helped"))
+    assert isinstance(error, ValueError)
+
+
+@helped_scenario
+async def the_one_that_is_enough_ends_at_the_moment_of_the_look() -> None:
+    async def wait(replies: Any, task: Any) -> None:
+        await asyncio.wait([asyncio.create_task(_await(replies[0])), task], return_when=asyncio.FIRST_COMPLETED)
+
+    assert await _while_a_task_ends(wait, by=None) is None
+
+
+@helped_scenario
+async def one_of_those_waited_for_is_enough() -> None:
+    async def wait(replies: Any) -> None:
+        tasks = [asyncio.create_task(_await(replies[0])), asyncio.create_task(asyncio.sleep(5))]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    assert await _through_tasks(wait) is None
+
+
+@helped_scenario
+async def a_timer_cancels_the_listener_as_timeouts_of_other_libraries_do() -> None:
+    @miniagent
+    async def impatient(ctx: InteractionContext) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(5, task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await ctx.message_promises
+        task.uncancel()
+        ctx.reply("gave up")
+
+    replies = impatient.initiate_inquiry().reply_sequence(finish_call=False)
+    assert await replies == (Message("gave up"),)
+
+
+@helped_scenario
+async def a_task_of_theirs_waits_for_something_else_as_well() -> None:
+    stopped = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(5, stopped.set_result, None)
+
+    async def helps() -> None:
+        other = asyncio.create_task(_await(replies["critic"]))
+        await asyncio.wait([other, stopped], return_when=asyncio.FIRST_COMPLETED)
+        _help_by_the_context_variable()
+
+    replies = _pair(lambda: asyncio.create_task(helps()))
+    assert await replies["critic"] == (Message("helped"),)
 
 
 @helped_scenario

@@ -773,6 +773,74 @@ def test_an_agent_that_swallows_its_cancellation_does_not_hide_it(by_deadline: b
     run_virtual(scenario)
 
 
+def test_nor_does_one_whose_context_has_ended() -> None:
+    """An agent, a stream and a promise that go on when their context is left by an error end in a cancellation."""
+    made: list[Any] = []
+
+    @miniagent
+    async def stubborn(ctx: InteractionContext) -> None:
+        ctx.reply("hello")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        ctx.reply("bye")
+
+    async def streamer(_: Any) -> AsyncIterator[int]:
+        yield 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        yield 2
+
+    async def resolver(_: Any) -> int:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100)
+        return 3
+
+    async def scenario() -> None:
+        with pytest.raises(ValueError, match="left"):
+            async with MiniAgents():
+                made.extend((stubborn.inquire(), StreamedPromise(streamer), Promise(resolver)))
+                await asyncio.sleep(1)
+                raise ValueError("left")
+        replies, stream, promise = made
+        async with MiniAgents():
+            *said, error = await replies.settled()
+            assert said == [Message("hello"), Message("bye")]
+            assert isinstance(error, PromiseCancelledError)
+            assert "its context has ended" in str(error)
+            pieces: list[int] = []
+            with pytest.raises(PromiseCancelledError, match="its context has ended"):
+                async for piece in stream:
+                    pieces.append(piece)
+            assert pieces == [1, 2]
+            with pytest.raises(PromiseCancelledError, match="its context has ended"):
+                await promise
+
+    run_virtual(scenario)
+
+
+def test_the_end_of_a_context_inside_an_agent_is_not_that_of_the_agent() -> None:
+    """An agent whose own block is left by an error, with tasks of that block at work, goes on as if nothing had been."""
+
+    @miniagent
+    async def outer(ctx: InteractionContext) -> None:
+        with contextlib.suppress(ValueError):
+            async with MiniAgents() as inside:
+                inside.start_asap(asyncio.sleep(100))
+                await asyncio.sleep(1)
+                raise ValueError
+        ctx.reply(echo.inquire("went on"))
+
+    @miniagent
+    async def echo(ctx: InteractionContext) -> None:
+        ctx.reply(ctx.message_promises)
+
+    async def scenario() -> None:
+        async with MiniAgents():
+            assert await outer.inquire() == (Message("went on"),)
+
+    run_virtual(scenario)
+
+
 def test_a_producer_that_swallows_its_cancellation_does_not_hide_it() -> None:
     """Streams and promises that were cancelled end in that error, whatever their code says afterwards."""
 

@@ -1,9 +1,12 @@
 """The same programs on every kind of event loop: what they say does not depend on it."""
 
 import asyncio
+import contextvars
+import gc
 import logging
+import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,10 @@ from miniagents import InteractionContext, Message, MiniAgents, miniagent
 from miniagents.ext.history_agents import ChatHistoryMD, InMemoryChatHistory
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.openai import openai_agent
+from miniagents.messages import MessageSequencePromise
 from miniagents.promising import Promise, PromisingContext, StreamAppender, StreamedPromise
 from miniagents.promising.errors import DeadlineExceededError, DeadlockError, PromiseCancelledError, WrongLoopError
+from miniagents.promising.holders import held_by_others
 from miniagents.testing import LLMServer
 
 # An upper bound for a machine under load, never a time that a test waits for.
@@ -283,6 +288,157 @@ def test_a_deadlock_is_named_and_a_wait_with_a_timeout_is_none(play: Play) -> No
     assert "A waits for the replies of B" in str(first)
     assert isinstance(timeout, TimeoutError)
     assert timeout is passed_on
+
+
+def await_each_other(prepare: Callable[[], Awaitable[object]]) -> MessageSequencePromise:
+    """What one of two agents replies that await each other. The other one prepares something before."""
+    replies: dict[str, MessageSequencePromise] = {}
+
+    @miniagent
+    async def prepared(ctx: InteractionContext) -> None:
+        await prepare()
+        await replies["waits"]
+
+    @miniagent
+    async def waits(ctx: InteractionContext) -> None:
+        ctx.reply(await replies["prepared"])
+
+    replies["waits"], replies["prepared"] = waits.inquire(), prepared.inquire()
+    return replies["waits"]
+
+
+class Helper:
+    """Something that an agent starts, and that finds this agent by nothing but the context variable."""
+
+    def __init__(self) -> None:
+        self.looked = threading.Event()
+        self.port = 0
+        self.near, self.far = socket.socketpair()
+        self.kept: list[Any] = []
+
+    def help_out(self) -> None:
+        InteractionContext.get_current().reply("helped")
+        InteractionContext.get_current().finish_early()
+
+    async def timer(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def tick() -> None:
+            if self.looked.is_set():
+                self.help_out()
+            else:
+                loop.call_later(0.001, tick)
+
+        tick()
+
+    async def executor(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.kept.append(loop.run_in_executor(None, contextvars.copy_context().run, self._work, loop))
+
+    async def thread(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.kept.append(threading.Thread(target=contextvars.copy_context().run, args=(self._work, loop)))
+        self.kept[0].start()
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.looked.wait(DEADLINE_SECONDS)
+        loop.call_soon_threadsafe(self.help_out)
+
+    async def reader(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def read() -> None:
+            loop.remove_reader(self.near)
+            self.help_out()
+
+        loop.add_reader(self.near, read)
+
+    async def server(self) -> None:
+        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.help_out()
+            server.close()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def begin(self) -> None:
+        """From outside: what sets a reader or a server going, once there was a look at the agents."""
+        await asyncio.to_thread(self.looked.wait, DEADLINE_SECONDS)
+        self.far.send(b"x")
+        if self.port:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.close()
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize("how", ["timer", "executor", "thread", "reader", "server"])
+def test_whoever_has_the_context_variables_of_an_agent_may_help(
+    play: Play, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A callback, a thread or a server that finds an agent by the context variable alone is not taken for a deadlock."""
+    helper = Helper()
+
+    def look(*arguments: Any) -> bool:
+        held = held_by_others(*arguments)
+        helper.looked.set()
+        return held
+
+    monkeypatch.setattr("miniagents.promising.deadlock._LOOK_AFTER", 0.01)
+    monkeypatch.setattr("miniagents.promising.deadlock.held_by_others", look)
+
+    async def main() -> Any:
+        async with MiniAgents():
+            replies = await_each_other(getattr(helper, how))
+            await helper.begin()
+            return await replies.settled()
+
+    with helper.near, helper.far:
+        assert play(main) == (Message("helped"),)
+
+
+def test_a_thread_may_hand_on_what_it_has_at_that_moment(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that gives its help to the loop, and ends, while it is looked for, is not overlooked."""
+    monkeypatch.setattr("miniagents.promising.deadlock._LOOK_AFTER", 0.01)
+    helper = Helper()
+    get_objects = gc.get_objects
+
+    def objects_of_just_before() -> list[Any]:
+        objects = get_objects()
+        helper.looked.set()
+        helper.kept[0].join(DEADLINE_SECONDS)
+        return objects
+
+    monkeypatch.setattr(gc, "get_objects", objects_of_just_before)
+
+    async def main() -> Any:
+        async with MiniAgents():
+            return await await_each_other(helper.thread).settled()
+
+    with helper.near, helper.far:
+        assert play(main) == (Message("helped"),)
+
+
+def test_a_connection_that_is_open_hides_no_deadlock(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents that wait for each other are told so, also if one of them has opened a connection, which lies idle."""
+    monkeypatch.setattr("miniagents.promising.deadlock._LOOK_AFTER", 0.01)
+
+    async def main() -> Any:
+        near, far = socket.socketpair()
+        opened: list[asyncio.StreamWriter] = []
+
+        async def connect() -> None:
+            _, writer = await asyncio.open_connection(sock=near)
+            opened.append(writer)
+
+        with far:
+            async with asyncio.timeout(DEADLINE_SECONDS), MiniAgents():
+                (error,) = await await_each_other(connect).settled()
+            opened[0].close()
+            await opened[0].wait_closed()
+        return error
+
+    assert isinstance(play(main), DeadlockError)
 
 
 def test_an_error_that_nobody_reads_is_told_once(play: Play, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,6 +27,34 @@ async def sleeper(promise: Promise[Any]) -> str:
     return "slept"
 
 
+def test_what_is_started_while_a_context_is_cancelled_is_cancelled_too() -> None:
+    """A task that a producer starts on its way out, when its context is left by an error, takes no step."""
+    steps: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def too_late() -> None:
+        steps.append("too late")
+        await asyncio.sleep(3)
+
+    async def resolver(_: Any) -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            tasks.append(PromisingContext.get_current().start_asap(too_late()))
+
+    async def scenario() -> float:
+        with pytest.raises(ValueError, match="left"):
+            async with PromisingContext():
+                Promise(resolver)
+                await asyncio.sleep(1)
+                raise ValueError("left")
+        assert tasks[0].cancelled()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == 1
+    assert steps == []
+
+
 def test_leaving_normally_waits_for_everything() -> None:
     """Leaving the block normally waits for all that was started, and for what that starts meanwhile."""
     done: list[str] = []

@@ -335,6 +335,8 @@ CANCELLATION = (
             "test_an_agent_that_will_not_stop_is_named[MiniAgents(grace_period=0.1).run(main())]",
             "test_an_agent_that_will_not_stop_is_named[asyncio.run(MiniAgents(grace_period=0.1).arun(main()))]",
             "test_a_handler_that_does_not_end_does_not_hold_up_the_end_of_a_context",
+            "test_an_agent_that_swallows_its_cancellation_does_not_hide_it[False]",
+            "test_nor_does_one_whose_context_has_ended",
         ),
     ),
 )

@@ -55,10 +55,10 @@ def unregistered_in_a_finally() -> object:
             try:
                 return await coroutine
             finally:
-                self._tasks.discard(asyncio.current_task())
+                self._tasks.working.discard(asyncio.current_task())
 
         task = self._make_task(wrapped(), on_done, name, branch)
-        self._tasks.add(task)
+        self._tasks.working.add(task)
         return task
 
     return patch.object(PromisingContext, "spawn", spawn)

@@ -60,7 +60,7 @@ class MiniAgents(MessageContext):
         self.stream_llm_tokens_by_default = stream_llm_tokens_by_default
 
     async def _finish(self) -> None:
-        with lingering_told(self._tasks):
+        with lingering_told(self._tasks.working):
             await super()._finish()
 
     def run(self, awaitable: Awaitable[T]) -> T:

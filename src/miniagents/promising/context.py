@@ -5,10 +5,8 @@ cancellation (Ctrl+C is one): it cancels all of it, waits for it to end, and let
 
 Invariants
 ----------
-1. A task enters the registry right after its creation and leaves it in a done-callback. (A `finally` inside the
-   coroutine would not run for a task that is cancelled before its first step.)
-2. A context that is not active starts nothing.
-3. An error that nobody read is reported exactly once, when the context ends: logged, or raised if it is a
+1. A context that is not active starts nothing.
+2. An error that nobody read is reported exactly once, when the context ends: logged, or raised if it is a
    `KeyboardInterrupt` or a `SystemExit`, because those must never be swallowed.
 """
 
@@ -19,11 +17,10 @@ import logging
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from miniagents.promising.backpressure import Backpressure, HeldBack
 from miniagents.promising.deadlock import Waits
-from miniagents.promising.ending import wait_until_ended
 from miniagents.promising.errors import (
     ContextClosedError,
     ContextReentryError,
@@ -33,9 +30,10 @@ from miniagents.promising.errors import (
     WrongLoopError,
 )
 from miniagents.promising.log import Failure
-from miniagents.promising.observers import HandlerT, Observers, as_handlers, call_handler, inside_handler
+from miniagents.promising.observers import HandlerT, as_handlers, call_handler, inside_handler
 from miniagents.promising.resources import Close, Resources
 from miniagents.promising.runner import interrupted
+from miniagents.promising.tasks import CONTEXT_ENDS, Tasks
 from miniagents.promising.tree import Abandonable, Branch, Cancellation, Finishable, OwnedTask, current_branch
 from miniagents.promising.unread import UnreadErrors
 
@@ -47,8 +45,6 @@ PromiseResolvedHandler: TypeAlias = Callable[["Promise[Any]", Any], Awaitable[No
 TaskDone: TypeAlias = Callable[["asyncio.Task[Any]"], object]
 
 logger = logging.getLogger(__name__)
-
-_CONTEXT_ENDS: Final = Cancellation("its context has ended")
 
 _current: contextvars.ContextVar["PromisingContext | None"] = contextvars.ContextVar("miniagents_context", default=None)
 
@@ -104,11 +100,7 @@ class PromisingContext:
         self._active = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._token: contextvars.Token[PromisingContext | None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._observers = Observers()
-        self._handlers: set[asyncio.Task[Any]] = set()
-        self._asked_to_end: set[asyncio.Task[Any]] = set()
-        self._cancelling = False
+        self._tasks = Tasks()
         self._unread = UnreadErrors(log_level_for_errors)
         self.open_ends = weakref.WeakKeyDictionary[Abandonable, None]()  # their readers need an end when this one ends
         self._unfinished: dict[Finishable, None] = {}
@@ -190,44 +182,24 @@ class PromisingContext:
         """
         self._refuse_own_task()
         with self.held_back.lifted():
-            await self._observers.find_out()
-            while tasks := (*self._tasks, *self._handlers):
-                await asyncio.wait(tasks)
-                await self._observers.find_out()
+            await self._tasks.flush()
 
     def _refuse_own_task(self) -> None:
-        if asyncio.current_task() in self._tasks:
+        if asyncio.current_task() in self._tasks.working:
             raise DeadlockError("A task cannot wait for all tasks of its context: it is one of them.")
 
     async def _cancel_tasks(self) -> None:
         """Cancel all producers, and what they start meanwhile; then let the handlers write down what was said."""
-        self._cancelling = True
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            for task in list(self._tasks):
-                self.cancel_task(task, _CONTEXT_ENDS)
-            with self.held_back.lifted():
-                await wait_until_ended(lambda: self._tasks, self.grace_period)
-                await self._observers.find_out()
-                if self._handlers:
-                    left = self.grace_period and max(0, self.grace_period - (loop.time() - began))
-                    await asyncio.wait(self._handlers, timeout=left)
-        finally:
-            self._cancelling = False
-            for task in (*self._observers.tasks, *self._handlers):
-                task.cancel(_CONTEXT_ENDS)
-            await wait_until_ended(lambda: (*self._observers.tasks, *self._handlers), self.grace_period)
+        with self.held_back.lifted():
+            await self._tasks.end(self.grace_period)
 
     def cancel_task(self, task: "asyncio.Task[Any]", why: Cancellation) -> None:
-        """Cancel a task of this context, unless that was done before: a second time would interrupt its cleaning up."""
-        if task not in self._asked_to_end:
-            self._asked_to_end.add(task)
-            task.cancel(why)
+        """Cancel a task of this context, unless that was done before."""
+        self._tasks.cancel(task, why)
 
     def _abandon_open(self) -> None:
         for abandoned in filter(None, [ref() for ref in self.open_ends.keyrefs()]):  # nobody is left who could write
-            abandoned.abandon(PromiseCancelledError("The producer of this stream", _CONTEXT_ENDS.reason))
+            abandoned.abandon(PromiseCancelledError("The producer of this stream", CONTEXT_ENDS.reason))
 
     def _deactivate(self) -> None:
         self._abandon_open()
@@ -274,18 +246,12 @@ class PromisingContext:
         `WrongLoopError` if it runs in another loop.
         """
         task = self._make_task(coroutine, on_done or self.forget_task, name, branch)
-        if inside_handler.get():
-            self._handlers.add(task)  # what a handler starts is part of it
-        else:
-            self._tasks.add(task)
-            if self._cancelling:
-                self.cancel_task(task, _CONTEXT_ENDS)
+        self._tasks.add(task)
         return task
 
     def forget_task(self, task: "asyncio.Task[Any]") -> None:
         """It has ended, and what had to be done about that is done."""
-        for registry in (self._tasks, self._handlers, self._asked_to_end):
-            registry.discard(task)
+        self._tasks.forget(task)
 
     def _make_task(
         self, coroutine: Coroutine[Any, Any, T], on_done: TaskDone | None, name: str | None, branch: Branch | None
@@ -366,11 +332,11 @@ class PromisingContext:
 
     def observe(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a task that looks on. It waits by `observing` only, and the context does not wait for it."""
-        self._observers.add(self._make_task(coroutine, None, "observer", None))
+        self._tasks.observers.add(self._make_task(coroutine, None, "observer", None))
 
     async def observing(self, promise: "Promise[Any]", seen: int) -> None:
         """Wait, as an observer, until a promise has grown, without starting whoever would let it grow."""
-        await self._observers.wait(promise._log, seen)
+        await self._tasks.observers.wait(promise._log, seen)
 
     def promise_resolved(self, promise: "Promise[Any]", outcome: object) -> None:
         """Tell the handlers of this context, then those of the contexts around it, each in a task of its own."""
@@ -383,7 +349,7 @@ class PromisingContext:
     def run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call a handler in a task of this context. What it raises is logged."""
         calling = call_handler(call, self.log_level_for_errors)
-        self._handlers.add(self._make_task(calling, self.forget_task, "handler", None))
+        self._tasks.handlers.add(self._make_task(calling, self.forget_task, "handler", None))
 
 
 def current_context() -> PromisingContext | None:

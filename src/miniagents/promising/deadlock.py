@@ -4,7 +4,8 @@ Waits form a graph: a task waits for a promise, whose producer is a task, which 
 wait began, and again each second as long as others begin, the graph is looked at. (Not when a wait closes a cycle: two
 agents that talk in turns close one with each word, and somebody may be about to help.) Two shapes in it are deadlocks:
 
-* a **cycle**: the walk along waits and producers comes back to where it began;
+* a **cycle**: the walk along waits and producers comes back to where it was, also by way of plain tasks, of which there
+  may be several behind a `gather` or a `wait`;
 * an **unfed input**: an agent waits for more messages of an open call, and whoever opened the call waits, directly or
   not, for that agent.
 
@@ -13,8 +14,10 @@ Either is only a suspicion as long as somebody might help. So before there is an
 * everything that was started by those in the shape waits for it too, and nothing out of order is still arriving;
 * no `asyncio.timeout`, `wait_for` or deadline of a call will end one of these waits;
 * nobody else holds what can be written with (the `InteractionContext` of an agent in a cycle, the open call): no other
-  coroutine, no callback, no queue, no thread. The garbage collector knows who refers to what. (Not seen is a callback
-  or a thread that would find it by a context variable alone.)
+  coroutine, no callback, no queue, no thread. The garbage collector knows who refers to what. Nor may anybody but tasks
+  have context variables by which it is found, or those of somebody in the shape: a timer may be there to cancel them.
+  (Not counted are handlers, and connections, whose callbacks are those of protocols: whoever calls a handler, or opens
+  a connection and keeps it, would never be told.)
 
 A suspicion that was not confirmed is not looked into again for a while, which grows. What cannot be made sure of is not
 reported: this finds what is certain, not all there is. The virtual-time loop of `miniagents.testing` finds the rest.
@@ -22,16 +25,17 @@ reported: this finds what is certain, not all there is. The virtual-time loop of
 
 import asyncio
 import contextlib
-import types
+import contextvars
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from miniagents.promising.awaited import tasks_awaited_by
 from miniagents.promising.errors import DeadlockError
 from miniagents.promising.holders import held_by_others, variables_of, with_timeouts
 from miniagents.promising.log import Log
 from miniagents.promising.tree import Branch, current_branch
-from miniagents.promising.waiting import coroutines_of, describe_waiting_task, place_of_caller
+from miniagents.promising.waiting import describe_waiting_task, place_of_caller
 
 # Seconds.
 _LOOK_AFTER: Final = 1.0
@@ -118,7 +122,9 @@ class Waits:
             return
         self._waiting[task] = (promise, seen, future)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
+            # In no context: that of whoever waits here first may have what is looked for.
+            no_variables = contextvars.Context()
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look, context=no_variables)
         try:
             await future
         except BaseException:
@@ -168,41 +174,75 @@ class _Graph:
     # ------------------------------------------------------------------ suspicions
 
     def suspicions(self) -> "Iterator[list[asyncio.Task[Any]]]":
-        """The cycles, and the tasks that wait for an input whose opener waits. Each walk is made once."""
+        """The cycles, and the tasks that wait for an input whose opener waits. No task is walked from twice.
+
+        The first in each of them waits for a promise.
+        """
         walked: set[asyncio.Task[Any]] = set()
         for start in list(self.waiting):
-            path: list[asyncio.Task[Any]] = []
-            place: dict[asyncio.Task[Any], int] = {}
-            task: asyncio.Task[Any] | None = start
-            while task is not None and task not in walked:
-                walked.add(task)
-                wait = self.waiting.get(task)
-                if wait is None or wait.is_over or wait.promise.is_arriving:
-                    break
-                place[task] = len(path)
-                path.append(task)
-                producer = wait.promise._task
-                if producer is None:
-                    if self._is_unfed(wait):
+            if start in walked:
+                continue
+            path: dict[asyncio.Task[Any], None] = {}
+            # Where several tasks are awaited: how long the path is there, and which of them were not walked to yet.
+            forks: list[tuple[int, list[asyncio.Task[Any]]]] = []
+            task = start
+            while True:
+                awaited: Sequence[asyncio.Task[Any]] = ()
+                if task in path:
+                    yield from self._cycle([*path], task)
+                elif task not in walked:
+                    walked.add(task)
+                    awaited = self._awaited_by(task)
+                    if not awaited and self._is_unfed(task):
                         yield [task]
+                if awaited:
+                    path[task] = None
+                    task, *others = awaited
+                    if others:
+                        forks.append((len(path), others))
+                elif forks:
+                    length, others = forks[-1]
+                    task = others.pop()
+                    while len(path) > length:
+                        path.popitem()
+                    if not others:
+                        forks.pop()
+                else:
                     break
-                task = producer
-                if task in place:
-                    yield path[place[task] :]
 
-    def _is_unfed(self, wait: _Wait) -> bool:
+    def _cycle(self, path: "list[asyncio.Task[Any]]", task: "asyncio.Task[Any]") -> "Iterator[list[asyncio.Task[Any]]]":
+        """The end of `path`, from `task` on, which begins with one that waits for a promise; none if there is none."""
+        cycle = path[path.index(task) :]
+        first = next((place for place, one in enumerate(cycle) if one in self.waiting), None)
+        if first is not None:
+            yield cycle[first:] + cycle[:first]
+
+    def _awaited_by(self, task: "asyncio.Task[Any]") -> "Sequence[asyncio.Task[Any]]":
+        """The producer whom a task waits for, or the tasks."""
+        wait = self.waiting.get(task)
+        if wait is None:
+            return tasks_awaited_by(task)
+        producer = wait.promise._task
+        return () if producer is None or wait.is_over or wait.promise.is_arriving else (producer,)
+
+    def _is_unfed(self, task: "asyncio.Task[Any]") -> bool:
+        wait = self.waiting.get(task)
+        if wait is None or wait.is_over or wait.promise.is_arriving or wait.promise._task is not None:
+            return False
         feed = wait.promise.feed
         opener = None if feed is None or feed.opener is None else feed.opener()
-        return opener is not None and (opener in self.waiting or any(_tasks_awaited_by(opener)))
+        return opener is not None and (opener in self.waiting or bool(tasks_awaited_by(opener)))
 
     # ------------------------------------------------------------------ certainty
 
     def knot_of(self, shape: "list[asyncio.Task[Any]]") -> "set[asyncio.Task[Any]] | None":
         """All who wait for a shape, if it is certain that nobody can help; else `None`."""
-        promises = [self.waiting[task].promise for task in shape]
+        promises = [self.waiting[task].promise for task in shape if task in self.waiting]
         knot = set(shape)
         feed = promises[0].feed if promises[0]._task is None else None
         must_wait = list(self._started_by(promises))
+        for task in shape:
+            must_wait.extend(self._awaited_by(task))
         if feed is not None and feed.opener is not None and (opener := feed.opener()) is not None:
             must_wait.append(opener)
             must_wait.extend(self._on_branch(variables_of(opener).get(current_branch)))
@@ -220,11 +260,16 @@ class _Graph:
         limited = with_timeouts([*knot, *others])
         if not limited.isdisjoint(knot):
             return None
-        insiders = {id(one) for task in (*knot, *others) if task not in limited for one in coroutines_of(task)}
-        ends = (promise.write_end for promise in promises)
+        insiders = {task for task in (*knot, *others) if task not in limited}
+        ends: list[object] = [promise.write_end for promise in promises]
         if feed is not None and feed.call is not None:
-            ends = (call for call in (feed.call(),))
-        return None if held_by_others([end for end in ends if end is not None], insiders) else knot
+            ends = [feed.call()]
+        ends = [end for end in ends if end is not None]
+        # By its branch is found what somebody has set going that is no task, such as a timer that will cancel them.
+        branches = (variables_of(task).get(current_branch) for task in knot)
+        marks = [branch for branch in branches if branch is not None]
+        # Twice: while it is looked for, a thread may hand what it has to the loop, which stands still meanwhile.
+        return None if any(held_by_others(ends, insiders, marks) for _ in range(2)) else knot
 
     def _lead_to(self, tasks: "list[asyncio.Task[Any]]", knot: "set[asyncio.Task[Any]]") -> bool:
         """Whether all of `tasks` wait, in the end, for one in `knot`; they are added to it then."""
@@ -235,16 +280,10 @@ class _Graph:
             if task in knot or task in walked:
                 continue
             walked.add(task)
-            wait = self.waiting.get(task)
-            if wait is None:
-                awaited = list(_tasks_awaited_by(task))
-                if not awaited:
-                    return False
-                stack.extend(awaited)
-            elif wait.is_over or wait.promise.is_arriving or wait.promise._task is None:
+            awaited = self._awaited_by(task)
+            if not awaited:
                 return False
-            else:
-                stack.append(wait.promise._task)
+            stack.extend(awaited)
         knot |= walked
         return True
 
@@ -288,26 +327,18 @@ class _Graph:
             first, last = tasks[:_TASKS_SHOWN], tasks[-_TASKS_SHOWN:]
             return f"{self._describe_waits(first)}\n  ...\n{self._describe_waits(last)}"
         return "\n".join(
-            f"  {task.get_name()} waits for {self.waiting[task].promise.describe()} at "
-            f"{describe_waiting_task(task).place}"
+            f"  {task.get_name()} waits for {self._describe_awaited(task)} at {describe_waiting_task(task).place}"
             for task in tasks
         )
+
+    def _describe_awaited(self, task: "asyncio.Task[Any]") -> str:
+        if (wait := self.waiting.get(task)) is not None:
+            return wait.promise.describe()
+        names = [awaited.get_name() for awaited in tasks_awaited_by(task)]
+        return ", ".join([*names[:_TASKS_SHOWN], *["..."] * (len(names) > _TASKS_SHOWN)])
 
 
 def _has_deadline(task: "asyncio.Task[Any]") -> bool:
     """Whether a timer will cancel a task, or one that it belongs to."""
     branch = variables_of(task).get(current_branch)
     return branch is not None and any(one.has_deadline for one in branch.lineage())
-
-
-def _tasks_awaited_by(task: "asyncio.Task[Any]") -> "Iterator[asyncio.Task[Any]]":
-    """The tasks that a task waits for, directly, by `gather`, `wait` or `wait_for` without a time limit; else none."""
-    future = getattr(task, "_fut_waiter", None)
-    children: Any = (future,) if isinstance(future, asyncio.Task) else getattr(future, "_children", ())
-    if not children:
-        frames = [one for one in coroutines_of(task) if isinstance(one, types.FrameType)]
-        if frames and frames[-1].f_globals.get("__name__") == "asyncio.tasks":
-            variables = frames[-1].f_locals
-            if variables.get("timeout") is None:
-                children = variables.get("fs") or (variables.get("fut"),)
-    return (child for child in children if isinstance(child, asyncio.Task))

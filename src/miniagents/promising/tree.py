@@ -129,6 +129,10 @@ class Branch:
         """Whether a timer will cancel this branch."""
         return self._deadline is not None
 
+    def belongs_to(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Whether `task` is that of the producer itself, and not one that it has started."""
+        return getattr(self._owner, "_task", None) is task
+
     def lineage(self) -> "Iterator[Branch]":
         """This branch, the one it has grown on, and so on to the root."""
         branch: Branch | None = self
@@ -150,7 +154,7 @@ class Branch:
 
     def watch_open(self, item: Abandonable) -> None:
         """`item` was opened here, and if that was by the producer itself it is to close it."""
-        if asyncio._get_running_loop() is None or getattr(self._owner, "_task", None) is not asyncio.current_task():
+        if asyncio._get_running_loop() is None or not self.belongs_to(asyncio.current_task()):
             return
         if self._open_ends is None:
             self._open_ends = weakref.WeakSet()

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVarTuple, Unpack
 
+from miniagents.promising.holders import task_of_step
 from miniagents.promising.waiting import WaitingTask, describe_waiting_task
 from miniagents.testing._waiting import (
     NothingCanMoveError,
@@ -105,7 +106,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         """Like `asyncio.loop.call_soon`."""
         self._refuse_if_closed()
         handle = asyncio.Handle(callback, args, self, context)
-        task = _task_of_step(callback)
+        task = task_of_step(callback)
         if task is None:
             self._ready_callbacks.append(handle)
         else:
@@ -230,11 +231,3 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def _describe_waiting(self) -> tuple[WaitingTask, ...]:
         return tuple(describe_waiting_task(task) for task in self.tasks)
-
-
-def _task_of_step(callback: Callable[..., object]) -> "asyncio.Task[Any] | None":
-    """The task whose next step `callback` is; None for every other callback, `task.cancel` among them."""
-    task = getattr(callback, "__self__", None)
-    if isinstance(task, asyncio.Task) and not hasattr(task, getattr(callback, "__name__", "")):
-        return task
-    return None

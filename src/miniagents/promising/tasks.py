@@ -1,0 +1,82 @@
+"""The tasks of one context: those who work, those who handle what was said, and those who look on.
+
+Invariants
+----------
+1. A task enters right after its creation and leaves in a done-callback. (A `finally` inside the coroutine would not run
+   for a task that is cancelled before its first step.)
+2. A task is cancelled once: a second time would interrupt its cleaning up.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from miniagents.promising.ending import wait_until_ended
+from miniagents.promising.holders import variables_of
+from miniagents.promising.observers import Observers, inside_handler
+from miniagents.promising.tree import Cancellation, current_branch
+
+CONTEXT_ENDS: Final = Cancellation("its context has ended")
+
+
+class Tasks:
+    """The tasks of one context."""
+
+    __slots__ = ("_asked_to_end", "_ending", "handlers", "observers", "working")
+
+    def __init__(self) -> None:
+        self.working: set[asyncio.Task[Any]] = set()
+        """The producers, and what was started beside them."""
+        self.handlers: set[asyncio.Task[Any]] = set()
+        """With what a handler has started, which is part of it."""
+        self.observers = Observers()
+        self._asked_to_end: set[asyncio.Task[Any]] = set()
+        self._ending = False
+
+    def add(self, task: "asyncio.Task[Any]") -> None:
+        """`task` was just made."""
+        if inside_handler.get():
+            self.handlers.add(task)
+        else:
+            self.working.add(task)
+            if self._ending:
+                self.cancel(task, CONTEXT_ENDS)
+
+    def forget(self, task: "asyncio.Task[Any]") -> None:
+        """It has ended."""
+        for registry in (self.working, self.handlers, self._asked_to_end):
+            registry.discard(task)
+
+    def cancel(self, task: "asyncio.Task[Any]", why: Cancellation) -> None:
+        """Cancel a task, unless that was done before."""
+        if task not in self._asked_to_end:
+            self._asked_to_end.add(task)
+            branch = variables_of(task).get(current_branch)
+            if branch is not None and branch.belongs_to(task):
+                branch.cancellation = why  # its readers are to know of it, whatever its code makes of the cancellation
+            task.cancel(why)
+
+    async def flush(self) -> None:
+        """Wait until all have ended, also those that are started meanwhile."""
+        await self.observers.find_out()
+        while tasks := (*self.working, *self.handlers):
+            await asyncio.wait(tasks)
+            await self.observers.find_out()
+
+    async def end(self, grace_period: float | None) -> None:
+        """Cancel those who work, and what they start meanwhile; then let the handlers write down what was said."""
+        self._ending = True
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            for task in list(self.working):
+                self.cancel(task, CONTEXT_ENDS)
+            await wait_until_ended(lambda: self.working, grace_period)
+            await self.observers.find_out()
+            if self.handlers:
+                left = grace_period and max(0, grace_period - (loop.time() - began))
+                await asyncio.wait(self.handlers, timeout=left)
+        finally:
+            self._ending = False
+            for task in (*self.observers.tasks, *self.handlers):
+                task.cancel(CONTEXT_ENDS)
+            await wait_until_ended(lambda: (*self.observers.tasks, *self.handlers), grace_period)
