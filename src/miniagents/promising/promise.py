@@ -356,11 +356,19 @@ def _why_cancelled(task: "asyncio.Task[Any]") -> asyncio.CancelledError | None:
 
 def wait_as_reader(promise: Promise[Any], seen: int) -> Awaitable[None]:
     """To be awaited: that a promise has grown beyond `seen` pieces or has ended. Its producer is started at once."""
-    promise._begin_reading()
     promise._taken(seen)
-    context = promise._context or current_context()
-    # Without a context: what somebody appends who needs none.
-    return promise._log.wait(seen) if context is None else context.waits.wait(promise, seen)
+    return wait_for_growth(promise, seen)
+
+
+def wait_for_growth(promise: Promise[Any], seen: int) -> Awaitable[None]:
+    """The same for a reader that tells itself how far it has come."""
+    context = promise._context
+    if promise._producer is not None or context is None or context._loop is not asyncio._get_running_loop():
+        promise._begin_reading()
+        context = promise._context or current_context()
+        if context is None:  # what somebody appends who needs none
+            return promise._log.wait(seen)
+    return context.waits.wait(promise, seen)
 
 
 def ended_log(pieces: Iterable[Any]) -> Log[Any]:
