@@ -126,7 +126,7 @@ class MessageAppender(SequenceAppender[MessagePromise]):
         """Add messages at the end, in their order. A `TypeError` if something is no message; then nothing is added."""
         self._check_open()
         for item in to_items(piece):
-            super().append(item)
+            self._add(item)
         return self
 
     def append_out_of_order(self, item: MessageType) -> None:
