@@ -90,24 +90,28 @@ class Promise(Generic[T_co]):
     def _setup(self, log: Log[Any], producer: Producer | None, start_asap: bool | None) -> None:
         self._log = log
         self._producer = producer
-        self._context: PromisingContext | None = None
         self._untold = False
         self._task: asyncio.Task[None] | None = None
         self._branch: Branch | None = None
         self._grown_on = None if producer is None else current_branch.get()
-        context = current_context()
+        self._context = context = current_context()
         if context is None:
             return
-        self._bind(context)
+        if context.has_observers:
+            self._be_observed(context)
         if producer is not None and (context.start_everything_asap_by_default if start_asap is None else start_asap):
             self._start(context)
 
     def _bind(self, context: PromisingContext) -> None:
+        """Make `context` that of a promise that was made outside any."""
         self._context = context
         if context.has_observers:
-            self._untold = True
-            if self._producer is None:  # it may be made in a thread, whose tasks are in the loop all the same
-                context.call_in_loop(self._start_observing, context)
+            self._be_observed(context)
+
+    def _be_observed(self, context: PromisingContext) -> None:
+        self._untold = True
+        if self._producer is None:  # it may be made in a thread, whose tasks are in the loop all the same
+            context.call_in_loop(self._start_observing, context)
 
     def _start(self, context: PromisingContext) -> None:
         producer, self._producer = self._producer, None

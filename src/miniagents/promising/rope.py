@@ -14,7 +14,7 @@ Not promised: that a rope which contains itself is noticed while items are found
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, Generic, Self, TypeVar
 
 from miniagents.promising.appender import AppenderState, StreamAppender
@@ -199,12 +199,9 @@ class RopeReader(Generic[T]):
             await self.wait(item)
         return item
 
-    async def wait(self, mark: Any) -> None:
-        """Wait until it is worth to poll again, where the pending or the busy mark was found."""
-        if mark is BUSY:
-            await asyncio.sleep(0)
-        else:
-            await self._wait(self._sequence, self._index)
+    def wait(self, mark: Any) -> Awaitable[None]:
+        """To be awaited before polling again, where the pending or the busy mark was found."""
+        return asyncio.sleep(0) if mark is BUSY else self._wait(self._sequence, self._index)
 
     def poll(self) -> Any:
         """The next item, a `Failure`, `END`, or the pending or the busy mark; never waits."""

@@ -214,8 +214,8 @@ class _Whole(Promise[T_co]):
 
         self._setup(Log(), produce, start_asap)
 
-    def _bind(self, context: PromisingContext) -> None:
-        self._context = context
+    def _be_observed(self, context: PromisingContext) -> None:
+        """Nobody is told of it."""
 
 
 class PieceReader(Generic[PIECE]):
