@@ -207,6 +207,8 @@ def to_items(messages: MessageType) -> list[Any]:
     """The items of a sequence for `messages`: promises of messages, sequences, exceptions."""
     if type(messages) is str:  # by far the most frequent
         return [MessagePromise(Message(messages))]
+    if messages is None:
+        return []
     if isinstance(messages, (MessagePromise, MessageSequencePromise)):
         return [messages]
     return flatten(messages, _to_item, "messages")
