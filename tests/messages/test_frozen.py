@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from miniagents import Frozen, Message
 
@@ -269,3 +269,58 @@ def test_what_is_computed_cannot_be_set() -> None:
     """The cached key cannot be forged from outside."""
     with pytest.raises(AttributeError, match="frozen"):
         Message("x")._hash_key = "forged"  # type: ignore[misc]
+
+
+class Strange(Message):
+    """A message with a validator that does what pydantic does not want."""
+
+    @model_validator(mode="after")
+    def _another(self) -> "Message":
+        return Message("another")
+
+
+def test_a_validator_that_gives_another_object_is_told_of() -> None:
+    """Pydantic's warning about validators that return something else than `self` reaches the author of a subclass."""
+    with pytest.warns(UserWarning, match="other than `self`"):
+        Strange("said")
+
+
+@given(st.text(st.characters(codec=None)))
+def test_a_message_that_is_only_a_text_is_as_validated(text: str) -> None:
+    """A message made of nothing but a text, which pydantic has not seen, cannot be told from one that it has made."""
+    short, validated = Message(text), Message(text=text)
+    assert short == validated
+    assert hash(short) == hash(validated)
+    assert short.hash_key == validated.hash_key
+    assert repr(short) == repr(validated)
+    assert short.model_fields_set == validated.model_fields_set == {"text"}
+    assert short.__pydantic_extra__ == validated.__pydantic_extra__
+    assert short.__pydantic_private__ == validated.__pydantic_private__
+    for options in ({}, {"exclude_unset": True}, {"exclude_defaults": True}):
+        assert short.model_dump(**options) == validated.model_dump(**options)
+        assert short.model_dump_json(**options) == validated.model_dump_json(**options)
+    changed = {"text": "other", "role": "user"}
+    assert short.model_copy(update=changed) == validated.model_copy(update=changed) == Message("other", role="user")
+    for copied in (copy.copy(short), copy.deepcopy(short), pickle.loads(pickle.dumps(short))):
+        assert copied == validated
+        assert copied.model_fields_set == {"text"}
+
+
+def test_a_change_of_what_a_message_tells_of_its_fields_changes_nothing() -> None:
+    """The set of the names of the fields that were given belongs to whoever asked for it."""
+    message = Message("said")
+    message.model_fields_set.clear()
+    message.model_copy(update={"role": "user"}).model_fields_set.add("text_template")
+    assert message.serialize() == Message("said").serialize() == {"text": "said"}
+    assert message.model_fields_set == Message("another").model_fields_set == {"text"}
+
+
+def test_a_subclass_that_is_only_a_text_is_validated() -> None:
+    """What a subclass demands of its text holds, however the text is given."""
+
+    class Short(Message):
+        text: str | None = Field(default=None, max_length=3)
+
+    assert Short("abc").text == "abc"
+    with pytest.raises(ValidationError):
+        Short("abcd")

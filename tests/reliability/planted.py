@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from miniagents.messages import MessageAppender
-from miniagents.promising import promise, stream
+from miniagents.promising import promise
 from miniagents.promising.backpressure import Backpressure, HeldBack
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.deadlock import Waits
@@ -139,16 +139,16 @@ def lost_wake_up() -> object:
 def piece_skipped_after_a_timeout() -> object:
     """A reader counts a piece as read before it has waited for it."""
 
-    async def next_piece(self: Any) -> Any:
+    async def next_one(self: Any) -> Any:
         index = self._index
         self._index += 1
         while index >= len(self._items):
             if self._log.ended:
-                return stream.END
+                raise StopAsyncIteration
             await promise.wait_as_reader(self._promise, index)
         return self._items[index]
 
-    return patch.object(PieceReader, "next_piece", next_piece)
+    return patch.object(PieceReader, "__anext__", next_one)
 
 
 @planted("schedule", "unread_failure", "observed")

@@ -43,20 +43,23 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
     def __init__(self, /, **data: Any) -> None:
-        super().__init__(**data)
+        self._build(data)
+
+    def _build(self, data: dict[str, Any]) -> None:
+        """Validate and freeze the fields: for `__init__`, also that of a subclass, for which `data` is a dict already.
+
+        To pack the fields once more for the `__init__` of each class takes longer than to validate them.
+        """
+        if self.__pydantic_validator__.validate_python(data, self_instance=self) is not self:
+            super().__init__(**data)  # a validator gives another object: pydantic says so
         self._freeze_fields()
 
     def _freeze_fields(self) -> None:
-        deepest = 0
-        # Written to directly, once: this is what makes the fields what they stay.
-        for fields, is_declared in ((vars(self), True), (self.__pydantic_extra__ or {}, False)):
-            for name, value in fields.items():
-                if value.__class__ not in _ATOMS:
-                    fields[name] = frozen = _freeze(value, name, 1, is_declared)
-                    deepest = max(deepest, _depth(frozen))
-                    if deepest > _MAX_DEPTH:
-                        raise ValueError(f"{printable(name)} is nested more than {_MAX_DEPTH} levels deep.")
-        _DEPTH_SLOT.__set__(self, deepest)
+        deepest = _freeze_values(vars(self), declared=True)
+        if extra := self.__pydantic_extra__:
+            deepest = max(deepest, _freeze_values(extra, declared=False))
+        if deepest:
+            _DEPTH_SLOT.__set__(self, deepest)
 
     # ------------------------------------------------------------------ identity of content
 
@@ -77,7 +80,7 @@ class Frozen(BaseModel):
         except AttributeError:
             text = _ENCODER.encode(_canonical_fields(self))
             cached = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            object.__setattr__(self, "_hash_key", cached)
+            _HASH_KEY_SLOT.__set__(self, cached)
         return cached
 
     def __hash__(self) -> int:
@@ -138,9 +141,14 @@ class Frozen(BaseModel):
 
     # ------------------------------------------------------------------ as a mapping of the fields that were given
 
+    @property
+    def model_fields_set(self) -> set[str]:
+        """As in pydantic, but a set of its own: to change it changes nothing, as it must be, for many share theirs."""
+        return set(self.__pydantic_fields_set__)
+
     def keys(self) -> Iterator[str]:
         """The names of the fields that were given, declared ones first."""
-        given = self.model_fields_set
+        given = self.__pydantic_fields_set__
         yield from (name for name in self.__dict__ if name in given)
         yield from self.__pydantic_extra__ or ()
 
@@ -170,6 +178,21 @@ class Frozen(BaseModel):
 _HASH_KEY_SLOT: Final[Any] = Frozen.__dict__["_hash_key"]
 _DEPTH_SLOT: Final[Any] = Frozen.__dict__["_depth"]
 _OWN_SLOTS: Final = frozenset(("_depth", "_hash_key", "_string"))
+
+
+def _freeze_values(fields: dict[str, Any], declared: bool) -> int:
+    """Freeze the values of a dict of fields. Gives how deep they are nested.
+
+    Written to directly, once: this is what makes the fields what they stay.
+    """
+    deepest = 0
+    for name, value in fields.items():
+        if value.__class__ not in _ATOMS:
+            fields[name] = frozen = _freeze(value, name, 1, declared)
+            deepest = max(deepest, _depth(frozen))
+            if deepest > _MAX_DEPTH:
+                raise ValueError(f"{printable(name)} is nested more than {_MAX_DEPTH} levels deep.")
+    return deepest
 
 
 def _freeze(value: Any, where: str, depth: int, declared: bool) -> Any:
@@ -254,11 +277,9 @@ def _plain(value: Any) -> Any:
 
 
 def _canonical_fields(frozen: Frozen) -> dict[str, Any]:
-    fields = {
-        (f"${name}" if name[:1] == "$" else name): value
-        for values in (frozen.__dict__, frozen.__pydantic_extra__ or {})
-        for name, value in values.items()
-    }
+    fields = {**frozen.__dict__, **(frozen.__pydantic_extra__ or {})}
+    if "$" in "".join(fields):
+        fields = {(f"${name}" if name[:1] == "$" else name): value for name, value in fields.items()}
     if frozen.__class__ is not Frozen:
         fields["$class"] = type(frozen).__name__
     return fields

@@ -126,7 +126,7 @@ class MessageAppender(SequenceAppender[MessagePromise]):
         """Add messages at the end, in their order. A `TypeError` if something is no message; then nothing is added."""
         self._check_open()
         for item in to_items(piece):
-            super().append(item)
+            self._add(item)
         return self
 
     def append_out_of_order(self, item: MessageType) -> None:
@@ -207,6 +207,8 @@ def to_items(messages: MessageType) -> list[Any]:
     """The items of a sequence for `messages`: promises of messages, sequences, exceptions."""
     if type(messages) is str:  # by far the most frequent
         return [MessagePromise(Message(messages))]
+    if messages is None:
+        return []
     if isinstance(messages, (MessagePromise, MessageSequencePromise)):
         return [messages]
     return flatten(messages, _to_item, "messages")

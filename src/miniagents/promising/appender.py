@@ -110,13 +110,17 @@ class StreamAppender(Generic[PIECE]):
     def append(self, piece: PIECE | BaseException) -> Self:
         """Add a piece; readers that wait are woken. Returns the appender. Never waits."""
         self._check_open()
+        self._add(piece)
+        return self
+
+    def _add(self, piece: Any) -> None:
+        """The same for an appender that is known to be open."""
         if isinstance(piece, BaseException):
             self.fail(piece)
         elif isinstance(piece, self._piece_type):
             self.log.append(piece)
         else:
             raise wrong_piece(piece, self._piece_type)
-        return self
 
     def restrict(self, piece_type: type[Any]) -> None:
         """Refuse, from now on, pieces of another type by a `TypeError`, and so what is there already."""

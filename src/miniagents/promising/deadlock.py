@@ -35,7 +35,7 @@ from miniagents.promising.errors import DeadlockError
 from miniagents.promising.holders import held_by_others, variables_of, with_timeouts
 from miniagents.promising.log import Log
 from miniagents.promising.tree import Branch, current_branch
-from miniagents.promising.waiting import describe_waiting_task, place_of_caller
+from miniagents.promising.waiting import describe_waiting_task, place_of_caller, task_that_awaits
 
 # Seconds.
 _LOOK_AFTER: Final = 1.0
@@ -102,25 +102,23 @@ class Waits:
     __slots__ = ("_reprieved", "_timer", "_waiting")
 
     def __init__(self) -> None:
-        # Plain tuples, of what `_Wait` names: there is one for each wait, and they are looked at once in a second.
-        self._waiting: dict[asyncio.Task[Any], tuple[Awaited, int, asyncio.Future[None]]] = {}
+        # By the future of each wait, which knows its task: they are looked at once in a second, and there is one for
+        # each token that is waited for.
+        self._waiting: dict[asyncio.Future[None], tuple[Awaited, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
         # Suspicions that were not confirmed, by the future of one of their waits: until when, and for how long.
         self._reprieved: dict[asyncio.Future[None], tuple[float, float]] = {}
 
     async def wait(self, promise: Awaited, seen: int) -> None:
         """Wait until `promise` has more than `seen` pieces or has ended; `DeadlockError` if that can never be."""
+        if promise._branch is not None and promise._branch is current_branch.get():
+            _refuse_to_wait_for_oneself(promise)
         log = promise._log
-        task = asyncio.current_task()
-        assert task is not None  # only tasks can wait
-        if promise._task is task and promise.write_end is None:  # certain without any search
-            what = f"{task.get_name()} waits for {promise.describe()} at {place_of_caller()}"
-            raise DeadlockError(f"{what}, and thus for itself: nobody else can make it.")
         future = log.waiter()
         if len(log.items) > seen or log.ended:  # a thread may have appended in between
             log.forget(future)
             return
-        self._waiting[task] = (promise, seen, future)
+        self._waiting[future] = (promise, seen)
         if self._timer is None:
             # In no context: that of whoever waits here first may have what is looked for.
             no_variables = contextvars.Context()
@@ -131,7 +129,7 @@ class Waits:
             log.forget(future)
             raise
         finally:
-            del self._waiting[task]
+            del self._waiting[future]
 
     def close(self) -> None:
         """Stop looking."""
@@ -141,7 +139,13 @@ class Waits:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        graph = _Graph({task: _Wait(*wait) for task, wait in self._waiting.items()})
+        graph = _Graph(
+            {
+                task: _Wait(promise, seen, future)
+                for future, (promise, seen) in self._waiting.items()
+                if (task := task_that_awaits(future)) is not None
+            }
+        )
         now = loop.time()
         later: dict[asyncio.Future[None], tuple[float, float]] = {}
         looked_into = 0
@@ -162,6 +166,14 @@ class Waits:
         self._reprieved = later
         soonest = min((until for until, _ in later.values()), default=None)
         self._timer = None if soonest is None else loop.call_at(max(soonest, now + _LOOK_AFTER / 2), self._look)
+
+
+def _refuse_to_wait_for_oneself(promise: Awaited) -> None:
+    """Raise `DeadlockError` if the running task is the producer of `promise`, and alone can make it."""
+    task = asyncio.current_task()
+    if task is not None and promise._task is task and promise.write_end is None:  # certain without any search
+        what = f"{task.get_name()} waits for {promise.describe()} at {place_of_caller()}"
+        raise DeadlockError(f"{what}, and thus for itself: nobody else can make it.")
 
 
 class _Graph:

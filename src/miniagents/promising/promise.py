@@ -90,24 +90,28 @@ class Promise(Generic[T_co]):
     def _setup(self, log: Log[Any], producer: Producer | None, start_asap: bool | None) -> None:
         self._log = log
         self._producer = producer
-        self._context: PromisingContext | None = None
         self._untold = False
         self._task: asyncio.Task[None] | None = None
         self._branch: Branch | None = None
         self._grown_on = None if producer is None else current_branch.get()
-        context = current_context()
+        self._context = context = current_context()
         if context is None:
             return
-        self._bind(context)
+        if context.has_observers:
+            self._be_observed(context)
         if producer is not None and (context.start_everything_asap_by_default if start_asap is None else start_asap):
             self._start(context)
 
     def _bind(self, context: PromisingContext) -> None:
+        """Make `context` that of a promise that was made outside any."""
         self._context = context
         if context.has_observers:
-            self._untold = True
-            if self._producer is None:  # it may be made in a thread, whose tasks are in the loop all the same
-                context.call_in_loop(self._start_observing, context)
+            self._be_observed(context)
+
+    def _be_observed(self, context: PromisingContext) -> None:
+        self._untold = True
+        if self._producer is None:  # it may be made in a thread, whose tasks are in the loop all the same
+            context.call_in_loop(self._start_observing, context)
 
     def _start(self, context: PromisingContext) -> None:
         producer, self._producer = self._producer, None
@@ -356,11 +360,19 @@ def _why_cancelled(task: "asyncio.Task[Any]") -> asyncio.CancelledError | None:
 
 def wait_as_reader(promise: Promise[Any], seen: int) -> Awaitable[None]:
     """To be awaited: that a promise has grown beyond `seen` pieces or has ended. Its producer is started at once."""
-    promise._begin_reading()
     promise._taken(seen)
-    context = promise._context or current_context()
-    # Without a context: what somebody appends who needs none.
-    return promise._log.wait(seen) if context is None else context.waits.wait(promise, seen)
+    return wait_for_growth(promise, seen)
+
+
+def wait_for_growth(promise: Promise[Any], seen: int) -> Awaitable[None]:
+    """The same for a reader that tells itself how far it has come."""
+    context = promise._context
+    if promise._producer is not None or context is None or context._loop is not asyncio._get_running_loop():
+        promise._begin_reading()
+        context = promise._context or current_context()
+        if context is None:  # what somebody appends who needs none
+            return promise._log.wait(seen)
+    return context.waits.wait(promise, seen)
 
 
 def ended_log(pieces: Iterable[Any]) -> Log[Any]:

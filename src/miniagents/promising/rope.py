@@ -14,7 +14,7 @@ Not promised: that a rope which contains itself is noticed while items are found
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, Generic, Self, TypeVar
 
 from miniagents.promising.appender import AppenderState, StreamAppender
@@ -101,7 +101,10 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     async def _settle_whole(self, wait: Wait) -> WHOLE_co | Failure:
         reader: RopeReader[T_co] = RopeReader(self, wait)
         items: list[T_co] = []
-        while (item := await reader.next_item()) is not END:
+        while (item := reader.poll()) is not END:
+            if item is PENDING or item is BUSY:
+                await reader.wait(item)
+                continue
             outcome = self._peek_item(item)
             if outcome is UNSET:
                 outcome = await self._settle_item(item, wait)
@@ -175,7 +178,8 @@ class RopeReader(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        item = await self.next_item()
+        while (item := self.poll()) is PENDING or item is BUSY:
+            await self.wait(item)
         if item is END:
             raise StopAsyncIteration
         if not isinstance(item, Failure):
@@ -191,19 +195,19 @@ class RopeReader(Generic[T]):
 
     async def next_item(self) -> Any:
         """The next item, a `Failure`, or `END`; waits until one of them is there."""
-        if self._taken >= PIECES_PER_TURN:  # a reader that never has to wait would hold the loop
-            self._taken = 0  # before the item is taken: it must not be lost if this is cancelled
-            await asyncio.sleep(0)
         while (item := self.poll()) is PENDING or item is BUSY:
-            if item is BUSY:
-                await asyncio.sleep(0)
-            else:
-                await self._wait(self._sequence, self._index)
-        self._taken += 1
+            await self.wait(item)
         return item
+
+    def wait(self, mark: Any) -> Awaitable[None]:
+        """To be awaited before polling again, where the pending or the busy mark was found."""
+        return asyncio.sleep(0) if mark is BUSY else self._wait(self._sequence, self._index)
 
     def poll(self) -> Any:
         """The next item, a `Failure`, `END`, or the pending or the busy mark; never waits."""
+        if self._taken >= PIECES_PER_TURN:  # a reader that never has to wait would hold the loop
+            self._taken = 0
+            return BUSY
         while True:
             log = self._log
             if self._index < len(log.items):
@@ -211,6 +215,7 @@ class RopeReader(Generic[T]):
                 self._index += 1
                 if not isinstance(item, SequencePromise):
                     self._hops = 0
+                    self._taken += 1
                     return item
                 self._enter(item, is_last=log.ended and self._index == len(log.items))
                 if not self._hops % PIECES_PER_TURN:

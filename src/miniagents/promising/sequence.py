@@ -8,7 +8,7 @@ Invariant: the log ends when its appender is closed *and* all that was promised 
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from miniagents.promising.appender import AppenderState, StreamAppender
 from miniagents.promising.context import current_context
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class SequenceAppender(StreamAppender[T]):
-    """An appender whose pieces may be sequences, and may be added out of order."""
+    """An appender whose pieces may be sequences, to be read in their place, and may be added out of order."""
 
     __slots__ = ("_arriving",)
 
@@ -38,10 +38,9 @@ class SequenceAppender(StreamAppender[T]):
         """Whether something that was added out of order is still on its way."""
         return self._arriving > 0
 
-    def append(self, piece: T | BaseException) -> Self:
-        """Add an item, or a sequence, whose items will be read in this place."""
+    def _add(self, piece: Any) -> None:
         self._check_no_circle(piece)
-        return super().append(piece)
+        super()._add(piece)
 
     def _check_no_circle(self, item: Any) -> None:
         if isinstance(item, SequencePromise) and item._log is self.log:

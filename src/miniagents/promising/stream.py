@@ -18,7 +18,7 @@ from miniagents.promising.appender import StreamAppender, wrong_piece
 from miniagents.promising.backpressure import Backpressure, refuse_to_hold
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.log import Failure, Log, as_failure, capture, producer_failed
-from miniagents.promising.promise import Producer, Promise, Wait, ended_log, wait_as_reader
+from miniagents.promising.promise import Producer, Promise, Wait, ended_log, wait_as_reader, wait_for_growth
 from miniagents.promising.sentinels import END, UNSET, Sentinel
 from miniagents.promising.tree import Cancellable, Cancellation, raise_if_cancelled
 
@@ -214,8 +214,8 @@ class _Whole(Promise[T_co]):
 
         self._setup(Log(), produce, start_asap)
 
-    def _bind(self, context: PromisingContext) -> None:
-        self._context = context
+    def _be_observed(self, context: PromisingContext) -> None:
+        """Nobody is told of it."""
 
 
 class PieceReader(Generic[PIECE]):
@@ -235,16 +235,13 @@ class PieceReader(Generic[PIECE]):
         return self
 
     async def __anext__(self) -> PIECE:
-        index = self._index
-        if index < len(self._items):  # no coroutine for what is there
-            self._index = index + 1
-            piece = self._items[index]
-        else:
-            found = await self.next_piece()
-            if found is END:
+        while self._index >= len(self._items):
+            more = self._more()
+            if more is None:
                 raise StopAsyncIteration
-            piece = found
-            del found  # it may be an error, to which the frame of this reader will belong
+            await more
+        piece = self._items[self._index]
+        self._index += 1
         if not isinstance(piece, Failure):
             return piece
         self._log = ended_log(())  # this reader is through, whatever came after the error
@@ -259,12 +256,10 @@ class PieceReader(Generic[PIECE]):
     async def next_piece(self) -> PIECE | Failure | Literal[Sentinel.END]:
         """The next piece, an error as a `Failure` that does not count as read by this, or `END`. Waits for it."""
         while self._index >= len(self._items):
-            if self._items is not self._log.items and self._unpack():
-                await asyncio.sleep(0)  # a reader that never has to wait would hold the loop
-                continue
-            if self._log.ended:
+            more = self._more()
+            if more is None:
                 return END
-            await wait_as_reader(self._promise, self.seen)
+            await more
         self._index += 1
         return self._items[self._index - 1]
 
@@ -278,6 +273,14 @@ class PieceReader(Generic[PIECE]):
             ready = list(itertools.takewhile(lambda piece: not isinstance(piece, Failure), ready))
         self._index += len(ready)
         return cast("list[PIECE]", ready)
+
+    def _more(self) -> Awaitable[None] | None:
+        """To be awaited before there can be a next piece; `None` if there is none."""
+        if self._items is not self._log.items and self._unpack():
+            return asyncio.sleep(0)  # a reader that never has to wait would hold the loop
+        if self._log.ended:
+            return None
+        return wait_for_growth(self._promise, self._passed + self._index)
 
     @property
     def seen(self) -> int:

@@ -80,6 +80,13 @@ def coroutines_of(task: "asyncio.Task[Any]") -> list[Any]:
     return [*chain, *(frame for one in chain if (frame := _frame_of(one)) is not None)]
 
 
+def task_that_awaits(future: "asyncio.Future[Any]") -> "asyncio.Task[Any] | None":
+    """The task that is woken by a future."""
+    # What wakes a task is a method of it, in C and in Python.
+    wakers = (getattr(callback, "__self__", None) for callback, _ in future._callbacks or ())
+    return next((waker for waker in wakers if isinstance(waker, asyncio.Task)), None)
+
+
 def _frame_of(awaited: object) -> types.FrameType | None:
     if isinstance(awaited, types.CoroutineType):
         return awaited.cr_frame
