@@ -24,6 +24,8 @@ from miniagents import (
     run,
 )
 from miniagents.ext.console_user_agent import console_user_agent
+from miniagents.ext.llm.media import ImageMessage
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 from support.processes import clean_environment, run_python
 
 
@@ -69,6 +71,19 @@ async def assistant(ctx: InteractionContext) -> None:
 
 
 # ---------------------------------------------------------------------- what is shown and asked
+
+
+def test_what_is_not_said_is_told_apart(keyboard: Keyboard, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thoughts, calls and results of tools, and files, say what they are, and no name in them reaches the terminal raw."""
+    keyboard.type("Go on\n")
+    call = ToolCallMessage('{"a": 1}', tool="look\x1b[2J", agent_alias="GPT")
+    thought, file = ThinkingMessage("hm", agent_alias="GPT"), ImageMessage.of(b"GIF89a", "See", name="a.gif")
+    run(console_user_agent.inquire([thought, call, ToolResultMessage("a cat", tool="look"), file]))
+    shown = capsys.readouterr().out
+    for said in ("GPT (thinking): hm\n", ': {"a": 1}\n', "result of look: a cat\n", "USER (a.gif): See\n"):
+        assert said in shown
+    assert "GPT calls look" in shown
+    assert "\x1b" not in shown
 
 
 def test_the_output_is_the_whole_dialog(keyboard: Keyboard, capsys: pytest.CaptureFixture[str]) -> None:
@@ -332,6 +347,8 @@ ASK_FOR_EVER = """
 import asyncio, io, sys, threading
 import miniagents
 from miniagents.ext.console_user_agent import console_user_agent
+from miniagents.ext.llm.media import ImageMessage
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 
 class NoFile(io.StringIO):
     def readline(self, *_):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, assert_type
 
 from pydantic import BaseModel
@@ -31,9 +32,13 @@ from miniagents import (
     retry,
     split_messages,
 )
+from miniagents.ext.llm.embeddings import EmbeddingMessage
 from miniagents.ext.llm.llm_common import UserMessage
 from miniagents.ext.llm.mcp import MCPTools, mcp_tools
+from miniagents.ext.llm.media import AudioMessage, DocumentMessage, ImageMessage
 from miniagents.ext.llm.openai import openai_agent
+from miniagents.ext.llm.openai_embeddings import openai_embedding_agent
+from miniagents.ext.llm.openai_responses import openai_responses_agent
 from miniagents.ext.llm.structured import TypedAnswer, value_of
 from miniagents.ext.llm.tools import AgentTool, Tool, ToolLike, tool
 from miniagents.promising import Promise, PromisingContext, StreamAppender, StreamedPromise
@@ -183,6 +188,18 @@ async def values_of_models() -> None:
     assert_type(await value_of(replies, Priced), Priced)
     assert_type(await value_of(replies, list[Priced]), list[Priced])
     assert_type(TypedAnswer[Priced]("{}").value, Priced)
+
+
+async def vectors_and_files() -> None:
+    assert_type(openai_embedding_agent.inquire(["a", "b"], dimensions=8), MessageSequencePromise)
+    assert_type(openai_responses_agent.fork(model="m").inquire("hi"), MessageSequencePromise)
+    ship, boat = EmbeddingMessage("ship", vector=(1.0, 0.0)), EmbeddingMessage("boat", vector=(0.0, 1.0))
+    assert_type(ship.similarity(boat), float)
+    assert_type(ship.vector, tuple[float, ...])
+    assert_type(ImageMessage.of("a.png", "What is this?"), ImageMessage)
+    assert_type(AudioMessage.of(b"OggS", name="a.ogg"), AudioMessage)
+    assert_type(DocumentMessage.of(Path("a.pdf")).content, bytes)
+    ImageMessage.of(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def models_that_are_asked_wrongly() -> None:

@@ -159,8 +159,10 @@ def within_budget(budget: Budget, holder: str, run: Run) -> Run:
 def check_is_budget(budget: object) -> None:
     """Raise `TypeError` for what is no budget."""
     if not isinstance(budget, Budget):
+        # A figure says what was meant; anything else may have what nobody should read in it.
+        given = repr(budget) if isinstance(budget, (int, float)) else f"of type {type(budget).__name__}"
         raise TypeError(
-            f"`budget` is a `Budget`, such as `Budget(tokens=10_000)`, not {budget!r}. "
+            f"`budget` is a `Budget`, such as `Budget(tokens=10_000)`, not {given}. "
             "(All but the messages is given by keyword.)"
         )
 

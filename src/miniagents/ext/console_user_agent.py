@@ -22,9 +22,12 @@ from miniagents.agents import InteractionContext, miniagent
 from miniagents.ext._line_reader import read_line
 from miniagents.ext._terminal import TerminalText, on_one_line, terminal_text
 from miniagents.ext.chat_history import ChatHistory, InMemoryChatHistory
+from miniagents.ext.llm.media import MediaMessage
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 from miniagents.messages import (
     EndOfDialog,
     ErrorMessage,
+    Frozen,
     Message,
     MessagePromise,
     MessageSequence,
@@ -113,10 +116,8 @@ async def _show_all(messages: MessageSequencePromise) -> bool:
 
 
 async def _show(promise: MessagePromise) -> None:
-    if issubclass(promise.message_class, ErrorMessage):
-        _write_speaker("ERROR")
-    else:
-        _write_speaker(promise.preliminary_metadata.get("agent_alias") or str(_role_of(promise)).upper())
+    known = promise.preliminary_metadata
+    _write_speaker(_speaker(promise.message_class, known, known.get("agent_alias") or str(_role_of(promise)).upper()))
     safe = TerminalText()
     end = ""
     try:
@@ -138,8 +139,23 @@ def _remind_of(history: Sequence[Message]) -> None:
     _write(f"(The dialog so far:{left_out})\n\n")
     for message in shown:
         text = str(message)
-        _write_speaker(str(message.get("role", "user")).upper())
+        _write_speaker(_speaker(type(message), message, str(message.get("role", "user")).upper()))
         _write(terminal_text(text[:_EARLIER_CHARACTERS]) + ("..." if len(text) > _EARLIER_CHARACTERS else "") + "\n\n")
+
+
+def _speaker(message_class: type[Message], known: Frozen, name: object) -> object:
+    """What stands before a message: who speaks, and what it is if it is not what they say."""
+    if issubclass(message_class, ErrorMessage):
+        return "ERROR"
+    if issubclass(message_class, ThinkingMessage):
+        return f"{name} (thinking)" if name != "THINKING" else name
+    if issubclass(message_class, ToolCallMessage):
+        return f"{name} calls {known.get('tool')}" if name != "TOOL_CALL" else f"call of {known.get('tool')}"
+    if issubclass(message_class, ToolResultMessage):
+        return f"result of {known.get('tool')}"
+    if issubclass(message_class, MediaMessage):
+        return f"{name} ({known.get('name') or known.get('url') or known.get('media_type')})"
+    return name
 
 
 def _write_speaker(name: object) -> None:

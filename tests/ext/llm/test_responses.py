@@ -233,6 +233,12 @@ async def test_a_response_that_failed_without_a_reason_is_an_error() -> None:
         await answer_to(delta(), {"type": "response.failed", "response": {"status": "failed", "error": None}})
 
 
+async def test_what_comes_behind_the_last_event_does_not_count() -> None:
+    """A complete answer is complete, whatever a server says behind it."""
+    (message,) = await answer_to(delta(), COMPLETED, {"type": "error", "message": "Too late."}, delta())
+    assert str(message) == "x"
+
+
 async def test_without_a_last_event_it_is_truncated() -> None:
     """A text that is complete by itself does not end the answer."""
     done = {"type": "response.output_text.done", "output_index": 0, "text": "x"}

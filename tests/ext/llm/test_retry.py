@@ -67,6 +67,7 @@ RETRYABLE = [
     LLMTimeoutError("x"),
     *map(status, (408, 409, 429, 500, 502, 503, 504, 529, 599)),
     status(200, error_type="overloaded_error"),
+    status(200, error_type="rate_limit_exceeded"),
 ]
 FINAL = [
     LLMTruncatedError("x"),

@@ -24,7 +24,9 @@ _RETRYABLE_STATUSES: Final = frozenset({408, 409, 429})
 # What a provider says about all requests, when it says when it wants to be asked again.
 _STATUSES_FOR_ALL: Final = frozenset({429, 503, 529})
 # The same as a status from 500 or 429, but said in an answer that had begun with 200, before its first token.
-_RETRYABLE_TYPES: Final = frozenset({"api_error", "overloaded_error", "rate_limit_error", "server_error"})
+_RETRYABLE_TYPES: Final = frozenset(
+    {"api_error", "overloaded_error", "rate_limit_error", "rate_limit_exceeded", "server_error"}
+)
 # With a 429 like any other, but there will not be more in a moment.
 _FINAL_TYPES: Final = frozenset({"insufficient_quota"})
 

@@ -1,0 +1,91 @@
+"""A provider of one's own over plain HTTP: where it is, how its key is found and sent, and how its answers end."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from miniagents import MiniAgents
+from miniagents.ext.llm.errors import LLMParameterError, LLMStatusError, LLMTruncatedError, MissingKeyError
+from miniagents.ext.llm.http_provider import AnswerParts, HTTPProvider
+from miniagents.ext.llm.llm_common import Prompt, llm_agent
+from miniagents.ext.llm.provider import AnswerEvent
+from miniagents.testing import Fault, LLMServer
+from support.docs_blocks import blocks_of
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "add-a-provider.md"
+
+
+class Example(HTTPProvider):
+    """Reads Anthropic's wire, as far as texts go."""
+
+    name = "Example"
+    path = "v1/messages"
+    key_variable = "EXAMPLE_KEY"
+
+    def headers(self, api_key: str | None) -> dict[str, str]:
+        return {"x-example-key": f"<{api_key}>"}
+
+    def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        messages = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
+        return {"max_tokens": 9, **parameters, "messages": messages}
+
+    async def read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
+        async for part in answer:
+            if part["type"] == "content_block_delta":
+                yield part["delta"]["text"]
+            answer.is_over = part["type"] == "message_stop"
+
+
+def agent_of(server: LLMServer, **presets: Any) -> Any:
+    return llm_agent.fork(alias="EXAMPLE", provider=Example(), model="m", **{"base_url": server.url, **presets})
+
+
+async def test_it_is_asked_and_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is found in the environment and sent as the provider says, and each token is there as it comes."""
+    monkeypatch.setenv("EXAMPLE_KEY", "secret-of-mine")
+    async with LLMServer(reply=["one ", "two"], paced=True) as server, MiniAgents():
+        promise = agent_of(server).inquire("hi")
+        request = await server.next_request()
+        request.release_token()
+        tokens = aiter(await anext(aiter(promise)))
+        assert await anext(tokens) == "one "
+        assert request.tokens_sent == 1
+        request.release_token()
+        assert str((await promise)[0]) == "one two"
+    assert request.headers["x-example-key"] == "<secret-of-mine>"
+    assert request.path == "/v1/messages"
+
+
+async def test_a_key_or_an_address_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key there is an error that names the variable, without an address one that says what it is."""
+    monkeypatch.delenv("EXAMPLE_KEY", raising=False)
+    async with LLMServer() as server, MiniAgents():
+        with pytest.raises(MissingKeyError, match="EXAMPLE_KEY"):
+            await agent_of(server).inquire("hi")
+        with pytest.raises(LLMParameterError, match="`base_url` is empty"):
+            await agent_of(server, base_url=None, api_key="key").inquire("hi")
+    assert server.requests == []
+
+
+async def test_what_breaks_is_an_error_of_ours() -> None:
+    """Retries, errors with the text so far, and keys that are in no error come with the class."""
+    async with LLMServer(reply=["one ", "two"], fault=Fault("clean_eof")) as server, MiniAgents():
+        with pytest.raises(LLMTruncatedError) as torn:
+            await agent_of(server, api_key="key").inquire("hi")
+    assert torn.value.partial_text == "one "
+    busy = Fault("status", status=503, retry_after=0.001, times=2)
+    async with LLMServer(reply="Now.", fault=busy) as server, MiniAgents():
+        assert str((await agent_of(server, api_key="key").inquire("hi"))[0]) == "Now."
+    assert len(server.requests) == 3
+    async with LLMServer(fault=Fault("status", status=401)) as server, MiniAgents():
+        with pytest.raises(LLMStatusError, match="Example answered with status 401"):
+            await agent_of(server, api_key="key").inquire("hi")
+
+
+def test_a_provider_is_short() -> None:
+    """The page that writes a provider needs less than sixty lines for it."""
+    block = next(block for block in blocks_of(PAGE) if "class ExampleProvider" in block.program(""))
+    lines = PAGE.read_text(encoding="utf-8").splitlines()[block.line :]
+    assert lines.index("```") < 60
