@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from miniagents.agents import InteractionContext
@@ -11,6 +12,8 @@ from miniagents.ext.llm._answer_writer import AnswerWriter
 from miniagents.ext.llm._body import never_silent
 from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
 from miniagents.ext.llm._limiter import limiter_for
+from miniagents.ext.llm._offline import check_allowed
+from miniagents.ext.llm._recorder import Listener, Question, current_recording
 from miniagents.ext.llm._retry import DEFAULT_MAX_RETRIES, Attempt, Attempts
 from miniagents.ext.llm._sdk import SDKErrors, refusals_explained
 from miniagents.ext.llm._secrets import Secrets
@@ -65,12 +68,12 @@ class Exchange:
         secrets = Secrets(self.parameters, self.options.api_key, self.options.base_url)
         try:
             request = self.provider.make_request(prompt, self.parameters)
-            client = secrets.client = await self._client()
-            async for attempt in self._attempts(client, prompt):
-                async with attempt as slot:
-                    await self._read(client, request, answer, attempt)
-                    if tokens := _tokens_in(answer.fields):
-                        slot.used(tokens)
+            send = partial(self._send, request, prompt, secrets)
+            if (recording := current_recording.get()) is None:
+                await send(answer)
+            else:
+                question = Question(self.provider.name, prompt, self.parameters, secrets)
+                await recording.exchange(question, answer, send)
             answer.finish()
         except LLMError as error:
             secrets.keep_out_of(error)
@@ -85,6 +88,16 @@ class Exchange:
             return None
         return await answer.messages()
 
+    async def _send(self, request: Mapping[str, Any], prompt: Prompt, secrets: Secrets, answer: Listener) -> None:
+        """Ask the provider, and tell `answer` what comes."""
+        client = secrets.client = await self._client()
+        check_allowed(client, self.provider.name)
+        async for attempt in self._attempts(client, prompt):
+            async with attempt as slot:
+                await self._read(client, request, answer, attempt)
+                if tokens := _tokens_in(answer.fields):
+                    slot.used(tokens)
+
     def _attempts(self, client: Any, prompt: Prompt) -> Attempts:
         key = getattr(client, "api_key", None) or getattr(client, "auth_token", None)
         limiter = limiter_for(
@@ -98,7 +111,7 @@ class Exchange:
             estimated_tokens=estimated_tokens(prompt),
         )
 
-    async def _read(self, client: Any, request: Mapping[str, Any], answer: AnswerWriter, attempt: Attempt) -> None:
+    async def _read(self, client: Any, request: Mapping[str, Any], answer: Listener, attempt: Attempt) -> None:
         """Send the request, and reply with what comes."""
         answer.begin()
         with self._errors_explained(client):

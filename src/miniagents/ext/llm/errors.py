@@ -10,7 +10,9 @@ LLMError                                   the base; `partial_text` is what was 
 ├── LLMEmptyCompletionError (ValueError)   a complete answer with nothing in it
 ├── LLMAnswerError (ValueError)            a complete answer that is not what was asked for
 ├── LLMRequestError (ValueError)           the request cannot be made
-│   └── LLMParameterError (TypeError)      the API function does not take an argument
+│   ├── LLMParameterError (TypeError)      the API function does not take an argument
+│   └── LLMOfflineError                    real requests are forbidden here
+├── LLMRecordingError (ValueError)         a recording has no answer to the request, or is none that can be used
 ├── MissingKeyError (LookupError)          no API key
 └── MissingExtraError (ImportError)        the provider's package is not installed
 ```
@@ -93,6 +95,14 @@ class LLMRequestError(LLMError, ValueError):
 
 class LLMParameterError(LLMRequestError, TypeError):
     """An argument that the function of the API does not take, or not with that value."""
+
+
+class LLMOfflineError(LLMRequestError):
+    """Requests that leave this machine are forbidden; see `miniagents.ext.llm.recordings.no_real_requests`."""
+
+
+class LLMRecordingError(LLMError, ValueError):
+    """A recording has no answer to the request, or is none that can be used; see `miniagents.ext.llm.recordings`."""
 
 
 class MissingKeyError(LLMError, LookupError):
