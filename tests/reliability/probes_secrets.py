@@ -25,7 +25,7 @@ from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
 from reliability.probes import Expect, PlantedHole, Probes, all_of
-from support.llm import client_with_transport
+from support.llm import answered_in_memory, client_with_transport
 
 SECRETS = Probes("secrets")
 
@@ -220,6 +220,7 @@ def _served(respond: Callable[[httpx2.Request], httpx2.Response], source: Source
         arguments["async_client"] = source.client(http()).with_options(max_retries=0)
     with all_of(
         [
+            answered_in_memory(),
             patch.dict(os.environ, {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere", **source.environment}),
             patch.object(_pool, "spread_transport", lambda: {"transport": httpx2.MockTransport(respond)}),
         ]

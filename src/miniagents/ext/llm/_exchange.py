@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from miniagents.agents import InteractionContext
+from miniagents.agents import InteractionContext, MiniAgent
+from miniagents.ext.llm._answer_log import LoggedAnswer
 from miniagents.ext.llm._answer_writer import AnswerWriter
 from miniagents.ext.llm._body import never_silent
 from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
@@ -53,6 +54,7 @@ class Exchange:
     patience: Patience
     max_ahead: float | None
     limits: Limits | None
+    log: MiniAgent[...] | None
     parameters: Mapping[str, Any]
 
     async def ask(
@@ -63,22 +65,34 @@ class Exchange:
         An answer that breaks off in the midst gives `None`: its last message ends in the error. What goes wrong before
         there is a message is raised.
         """
-        model = self.parameters["model"]
-        answer = AnswerWriter(self.ctx, self.provider.name, model, self.max_ahead, answer_class)
         secrets = Secrets(self.parameters, self.options.api_key, self.options.base_url)
+        question = Question(self.provider.name, prompt, self.parameters, secrets)
+        answer = self._answer_writer(question, answer_class)
         try:
-            request = self.provider.make_request(prompt, self.parameters)
-            send = partial(self._send, request, prompt, secrets)
+            messages = await self._ask(question, answer)
+        except Exception:
+            await answer.settled()
+            raise
+        await answer.settled()
+        return messages
+
+    def _answer_writer(self, question: Question, answer_class: type[AssistantMessage]) -> AnswerWriter:
+        how = (self.ctx, self.provider.name, self.parameters["model"], self.max_ahead, answer_class)
+        return AnswerWriter(*how) if self.log is None else LoggedAnswer(*how, log=self.log, question=question)
+
+    async def _ask(self, question: Question, answer: AnswerWriter) -> tuple[Message, ...] | None:
+        try:
+            request = self.provider.make_request(question.prompt, self.parameters)
+            send = partial(self._send, request, question)
             if (recording := current_recording.get()) is None:
                 await send(answer)
             else:
-                question = Question(self.provider.name, prompt, self.parameters, secrets)
                 await recording.exchange(question, answer, send)
             answer.finish()
         except LLMError as error:
-            secrets.keep_out_of(error)
+            question.secrets.keep_out_of(error)
             error.partial_text = answer.text
-            error.add_note(f"Model: {model}")
+            error.add_note(f"Model: {self.parameters['model']}")
             if not answer.fail(error):
                 raise
             return None
@@ -88,11 +102,11 @@ class Exchange:
             return None
         return await answer.messages()
 
-    async def _send(self, request: Mapping[str, Any], prompt: Prompt, secrets: Secrets, answer: Listener) -> None:
+    async def _send(self, request: Mapping[str, Any], question: Question, answer: Listener) -> None:
         """Ask the provider, and tell `answer` what comes."""
-        client = secrets.client = await self._client()
+        client = question.secrets.client = await self._client()
         check_allowed(client, self.provider.name)
-        async for attempt in self._attempts(client, prompt):
+        async for attempt in self._attempts(client, question.prompt):
             async with attempt as slot:
                 await self._read(client, request, answer, attempt)
                 if tokens := _tokens_in(answer.fields):

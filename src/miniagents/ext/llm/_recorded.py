@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 from miniagents.ext.llm import errors
 from miniagents.ext.llm._recorded_request import CanonicalRequest
-from miniagents.ext.llm._secrets import HIDDEN, hide
+from miniagents.ext.llm._secrets import HIDDEN, hide, hide_in
 from miniagents.ext.llm.errors import LLMError, LLMRecordingError, LLMStatusError, MissingExtraError, MissingKeyError
 from miniagents.ext.llm.provider import AnswerEvent, ThinkingPiece, ToolCallPiece
 
@@ -133,7 +133,7 @@ def masked(events: Iterable[tuple[float, AnswerEvent]], known: Sequence[str]) ->
     streams: dict[tuple[str, object], list[tuple[int, str]]] = {}
     for place, (at, event) in enumerate(listed) if known else ():
         if isinstance(event, Mapping):
-            listed[place] = (at, _plain_fields(event, known))
+            listed[place] = (at, hide_in(event, known))
         for stream, text in _texts_of(event):
             streams.setdefault(stream, []).append((place, text))
     for (name, _), pieces in streams.items():
@@ -154,14 +154,6 @@ def _texts_of(event: AnswerEvent) -> Iterator[tuple[tuple[str, object], str]]:
     elif isinstance(event, ToolCallPiece):
         for name in ("call_id", "tool", "arguments"):
             yield (name, event.index), getattr(event, name)
-
-
-def _plain_fields(value: Any, known: Sequence[str]) -> Any:
-    if isinstance(value, Mapping):
-        return {hide(name, known): _plain_fields(item, known) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_fields(item, known) for item in value]
-    return hide(value, known)
 
 
 def _masked_pieces(pieces: Sequence[str], known: Sequence[str]) -> list[str]:

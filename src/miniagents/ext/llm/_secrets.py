@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from miniagents.ext._terminal import terminal_text
+from miniagents.ext.llm._wire import SurrogateFilter
 from miniagents.ext.llm.errors import LLMError
 
 HIDDEN: Final = "<secret>"
@@ -138,6 +139,37 @@ def hide(value: Any, known: Sequence[str]) -> Any:
         for secret in known:
             value = value.replace(secret, HIDDEN)
     return value
+
+
+class SecretFilter(SurrogateFilter):
+    """Valid text without secrets, of tokens. What may be the beginning of one is held back until that is known."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        super().__init__()
+        self._known = known
+        self._held = ""
+
+    def feed(self, token: str, *, final: bool = False) -> str:
+        """The next piece of the text; all of it that is left if it is `final`."""
+        text: str = hide(self._held + super().feed(token, final=final), self._known)
+        held = 0 if final else max((_overlap(text, secret) for secret in self._known), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
+def _overlap(text: str, secret: str) -> int:
+    """How many of the last characters of `text` are the first ones of `secret`."""
+    lengths = range(min(len(text), len(secret) - 1), 0, -1)
+    return next((length for length in lengths if text.endswith(secret[:length])), 0)
+
+
+def hide_in(value: Any, known: Sequence[str]) -> Any:
+    """`value`, a text or containers with texts, without those that are `known`."""
+    if isinstance(value, Mapping):
+        return {hide(name, known): hide_in(item, known) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hide_in(item, known) for item in value]
+    return hide(value, known)
 
 
 def _is_unfit(error: BaseException, known: Sequence[str]) -> bool:

@@ -3,11 +3,12 @@
 import os
 from typing import Any, Final
 
-from miniagents.agents import InteractionContext, miniagent
+from miniagents.agents import InteractionContext, MiniAgent, miniagent
 from miniagents.ext.llm._client import ClientOptions
 from miniagents.ext.llm._exchange import Exchange, Patience
 from miniagents.ext.llm.errors import LLMParameterError
 from miniagents.ext.llm.limits import Limits
+from miniagents.ext.llm.llm_logger import log_agent
 from miniagents.ext.llm.messages import (
     AssistantMessage,
     SystemMessage,
@@ -60,6 +61,7 @@ async def llm_agent(
     first_token_timeout: float | None = None,
     max_ahead: float | None = None,
     limits: Limits | None = None,
+    log_to: str | os.PathLike[str] | MiniAgent[...] | None = None,
     **parameters: Any,
 ) -> None:
     """A model of a provider. Replies with its answer, message by message, each of which streams.
@@ -89,6 +91,8 @@ async def llm_agent(
       the whole process (see `Limits`). Without it what others have set holds, at first 64 requests at once.
     - `max_ahead`: how many tokens a message may be ahead of its foremost reader (see `StreamedPromise`); then nothing
       more is taken from the connection until that one goes on. By default as the context says.
+    - `log_to`: a directory, in which each request gets a Markdown file (`markdown_llm_logger_agent`), or an agent that
+      logs. The reply ends when that is done; what goes wrong there is reported and changes nothing else.
     - all others: parameters of the API, by their own names (`temperature`, ...).
 
     What goes wrong in the midst of a message is an `LLMError` at its place among the tokens, and what goes wrong before
@@ -125,6 +129,7 @@ async def llm_agent(
         patience,
         max_ahead,
         limits,
+        log_agent(log_to),
         {"model": model, "stream": stream, **request_timeout, **parameters},
     )
     await exchange.ask(Prompt.of(await ctx.message_promises, system))
