@@ -24,6 +24,7 @@ class Scripted(LLMProvider):
     def __init__(self, *answers: Iterable[AnswerEvent | BaseException]) -> None:
         self._answers = list(answers)
         self.asked = 0
+        self.given = 0
 
     def make_client(self, sdk: Any, options: ClientOptions) -> Any:
         class Client:
@@ -46,6 +47,7 @@ class Scripted(LLMProvider):
                     raise event
                 if event == "(hangs)":
                     await asyncio.Event().wait()
+                self.given += 1
                 yield event
 
         return events()

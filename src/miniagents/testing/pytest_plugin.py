@@ -2,9 +2,9 @@
 
 * `llm_server`: an `LLMServer` that runs during the test; the marker `llm_server` has its arguments.
 * `llm_environment`: the same, with the variables set by which the official SDKs, LLM agents and other programs find it.
-* `llm_recording`: what models answer in this test is replayed from a file, `recordings/<module>/<test>.jsonl` beside it.
-  With the option `--record-llm`, or `MINIAGENTS_RECORD=1` in the environment, the models are asked, and the file is
-  made anew.
+* `llm_recording`: what models answer in this test is replayed from `recordings/<module>/<test>.jsonl` beside it. With
+  the option `--record-llm`, or `MINIAGENTS_RECORD=1` in the environment, the models are asked, and the file is made
+  anew.
 
 They need pytest and pytest-asyncio.
 

@@ -4,9 +4,8 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from miniagents.agents import AgentCall, MiniAgent
@@ -17,7 +16,7 @@ from miniagents.ext.llm._secrets import SecretFilter, hide, hide_in
 from miniagents.ext.llm._wire import SurrogateFilter
 from miniagents.ext.llm.errors import LLMEmptyCompletionError
 from miniagents.ext.llm.messages import SystemMessage
-from miniagents.ext.llm.provider import AnswerEvent
+from miniagents.ext.llm.provider import AnswerEvent, ThinkingPiece, ToolCallPiece
 from miniagents.messages import Message
 from miniagents.promising.context import current_context
 
@@ -104,7 +103,7 @@ class _Log(AnswerWriter):
         self._max_ahead = math.inf
         self._agent = agent
         self._logging: AgentCall | None = None
-        self._secrets: Callable[[], list[str]] = list
+        self._hidden: list[str] = []
         self._clock = asyncio.get_running_loop().time
         self._asked = self._clock()
         self._first_token: float | None = None
@@ -112,7 +111,7 @@ class _Log(AnswerWriter):
     def open(self, question: Question) -> None:
         """Call the agent, if that was not done before. By now it is known who sends the request, and with which key."""
         if self._logging is None:
-            self._secrets = question.secrets.known
+            self._hidden = question.secrets.known()
             request = _logged(question, self._ctx.this_agent.alias)
             self._logging = self._agent.initiate_inquiry(start_asap=True, request=request)
 
@@ -135,26 +134,29 @@ class _Log(AnswerWriter):
 
     async def write(self, event: AnswerEvent) -> None:
         """As of every answer; the times are noted."""
+        known = self._hidden
+        if isinstance(event, ToolCallPiece):
+            event = replace(event, call_id=hide(event.call_id, known), tool=hide(event.tool, known))
+        elif isinstance(event, ThinkingPiece):
+            event = replace(event, signature="")  # tells nobody anything
+        elif not isinstance(event, str):
+            event = hide_in(event, known)
         await super().write(event)
         if self._first_token is None and self.has_begun:
             self._first_token = self._clock()
 
     def _outcome(self, error: BaseException | None) -> LLMOutcomeMessage:
-        known = self._secrets()
-        told = hide_in(dict(self.fields), known)
+        told = dict(self.fields)
         if error is not None:
             what = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "The answer was broken off."
-            told["error"] = hide(what, known)
+            told["error"] = hide(what, self._hidden)
         told["seconds"] = round(self._clock() - self._asked, 3)
         if self._first_token is not None:
             told["seconds_to_first_token"] = round(self._first_token - self._asked, 3)
         return LLMOutcomeMessage(json.dumps(told, indent=2, ensure_ascii=False, default=str), **told)
 
-    def _open(self, message_class: type[Message], **known: Any) -> AnswerPart:
-        return super()._open(message_class, **hide_in(known, self._secrets()))
-
     def _text_filter(self) -> SurrogateFilter:
-        return SecretFilter(self._secrets())
+        return SecretFilter(self._hidden)
 
     def _show(self, part: AnswerPart) -> None:
         assert self._logging is not None, "open() comes first"

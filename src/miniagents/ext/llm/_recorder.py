@@ -30,10 +30,12 @@ class Listener(Protocol):
     @property
     def has_begun(self) -> bool:
         """Whether there is something of the answer."""
+        ...
 
     @property
     def fields(self) -> Mapping[str, Any]:
         """What was told so far of the answer as a whole."""
+        ...
 
     def begin(self) -> None:
         """An attempt begins; nothing of one before it counts."""

@@ -19,7 +19,7 @@ from miniagents.ext._chat_markdown import Entry, EntryWriter, encode
 from miniagents.ext.llm._answer_log import LLMOutcomeMessage, LoggedRequest
 from miniagents.ext.llm.errors import LLMParameterError
 from miniagents.ext.llm.messages import ToolCallMessage, ToolResultMessage
-from miniagents.messages import Message, MessagePromise
+from miniagents.messages import Message, MessagePromise, MessageSequencePromise
 
 __all__ = ["LLMOutcomeMessage", "LoggedRequest", "log_agent", "markdown_llm_logger_agent"]
 
@@ -27,6 +27,8 @@ _OWNER_ONLY: Final = 0o600
 _FOLDER_OF_OWNER: Final = 0o700
 _NOT_IN_NAMES: Final = re.compile("[^A-Za-z0-9._-]+")
 _LONGEST_NAME: Final = 40
+# Seconds that the rest of an answer may take to come when the call was cancelled.
+_PATIENCE: Final = 1.0
 _BROKEN_OFF: Final = Entry("outcome", None, "The request was broken off.")
 
 
@@ -43,12 +45,24 @@ async def markdown_llm_logger_agent(
     It is sent the messages of the answer, and an `LLMOutcomeMessage` behind them. Replies with nothing, when all is on
     the disk. Raises what the operating system does. Cancelling it writes down what there is.
     """
-    path = await asyncio.to_thread(_begin, Path(directory), request)
+    writing = asyncio.create_task(_write(Path(directory), request, ctx.message_promises))
     try:
-        async for promise in ctx.message_promises:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        # Whoever has asked was cancelled too, so the answer ends, and that shall be in the log. But only if it does.
+        await asyncio.wait([writing], timeout=_PATIENCE)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        raise
+
+
+async def _write(directory: Path, request: LoggedRequest, answer: MessageSequencePromise) -> None:
+    path = await asyncio.to_thread(_begin, directory, request)
+    try:
+        async for promise in answer:
             await _write_down(path, promise)
     except asyncio.CancelledError:
-        await asyncio.shield(asyncio.to_thread(_append, path, _BROKEN_OFF))
+        await asyncio.to_thread(_append, path, _BROKEN_OFF)
         raise
 
 
