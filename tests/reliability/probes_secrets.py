@@ -24,6 +24,7 @@ from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.ext.llm.recordings import record
 from reliability.probes import Expect, PlantedHole, Probes, all_of
 from support.llm import answered_in_memory, client_with_transport
 
@@ -206,7 +207,24 @@ async def _unread(expect: Expect, agent: MiniAgent[...]) -> None:
     no_canary(expect, "the log", keeper.text)
 
 
-SINKS = {"an error": _raised, "what is kept of an error": _as_a_message, "the log of an error": _unread}
+async def _as_files(expect: Expect, agent: MiniAgent[...]) -> None:
+    """Into a recording, and into the log of the request."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with MiniAgents():
+            with record(Path(folder, "run.jsonl")):
+                outcome = await agent.inquire("hi", log_to=Path(folder, "logs")).settled()
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        kept = "\n".join(f"{path.name}\n{path.read_text(encoding='utf-8')}" for path in files)
+    expect(len(files) == 2 and "Error: " in kept, f"nothing was kept: {kept} {outcome!r}")
+    no_canary(expect, "what was kept", kept)
+
+
+SINKS = {
+    "a recording and a log": _as_files,
+    "an error": _raised,
+    "what is kept of an error": _as_a_message,
+    "the log of an error": _unread,
+}
 
 
 @contextlib.contextmanager

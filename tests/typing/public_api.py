@@ -1,6 +1,7 @@
 """The types of the public API as a user meets them. mypy and pyright read this file; nothing runs it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, assert_type
 
 from miniagents import (
@@ -24,7 +25,9 @@ from miniagents import (
     split_messages,
 )
 from miniagents.ext.llm.llm_common import UserMessage
+from miniagents.ext.llm.llm_logger import markdown_llm_logger_agent
 from miniagents.ext.llm.openai import openai_agent
+from miniagents.ext.llm.recordings import no_real_requests, record, record_or_replay, replay
 from miniagents.promising import Promise, PromisingContext, StreamAppender
 from miniagents.utils import JudgeRequest
 
@@ -124,6 +127,13 @@ async def promises() -> None:
             assert_type(appender.append("x"), StreamAppender[str])
 
 
+async def recordings_and_logs() -> None:
+    with record("run.jsonl", append=True), no_real_requests(allow=["host"]):
+        openai_agent.inquire("hi", log_to="logs")
+    with replay(Path("run.jsonl"), repeat=True, paced=True), record_or_replay("other.jsonl"):
+        openai_agent.inquire("hi", log_to=markdown_llm_logger_agent.fork(directory=Path("logs")))
+
+
 async def opens_a_context() -> None:
     async with MiniAgents() as context:
         assert_type(context, MiniAgents)
@@ -148,4 +158,7 @@ async def calls_that_are_wrong(ctx: InteractionContext) -> None:
     fallback(with_parameters).inquire("hi", lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     retry(plain, on=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     first_of(judge)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    record(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    replay("run.jsonl", repeat="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    no_real_requests(allow=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await achain_loop([5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
