@@ -207,15 +207,18 @@ async def _unread(expect: Expect, agent: MiniAgent[...]) -> None:
     no_canary(expect, "the log", keeper.text)
 
 
+def _all_in(folder: Path) -> str:
+    return "\n".join(f"{path}\n{path.read_text(encoding='utf-8')}" for path in folder.rglob("*") if path.is_file())
+
+
 async def _as_files(expect: Expect, agent: MiniAgent[...]) -> None:
     """Into a recording, and into the log of the request."""
     with tempfile.TemporaryDirectory() as folder:
         async with MiniAgents():
             with record(Path(folder, "run.jsonl")):
                 outcome = await agent.inquire("hi", log_to=Path(folder, "logs")).settled()
-        files = [path for path in Path(folder).rglob("*") if path.is_file()]
-        kept = "\n".join(f"{path.name}\n{path.read_text(encoding='utf-8')}" for path in files)
-    expect(len(files) == 2 and "Error: " in kept, f"nothing was kept: {kept} {outcome!r}")
+        kept = _all_in(Path(folder))
+    expect('"miniagents_recording"' in kept and "@outcome" in kept and "Error: " in kept, f"nothing was kept: {kept} {outcome!r}")
     no_canary(expect, "what was kept", kept)
 
 
