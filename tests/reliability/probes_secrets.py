@@ -218,7 +218,10 @@ async def _as_files(expect: Expect, agent: MiniAgent[...]) -> None:
             with record(Path(folder, "run.jsonl")):
                 outcome = await agent.inquire("hi", log_to=Path(folder, "logs")).settled()
         kept = _all_in(Path(folder))
-    expect('"miniagents_recording"' in kept and "@outcome" in kept and "Error: " in kept, f"nothing was kept: {kept} {outcome!r}")
+    expect(
+        '"miniagents_recording"' in kept and "@outcome" in kept and "Error: " in kept,
+        f"nothing was kept: {kept} {outcome!r}",
+    )
     no_canary(expect, "what was kept", kept)
 
 

@@ -246,6 +246,31 @@ async def test_who_logs_makes_no_room_for_more(tmp_path: Path) -> None:
     assert await taken(log_to=tmp_path) == without_a_log
 
 
+async def test_a_log_that_does_not_read_holds_nobody_up() -> None:
+    """Also where readers hold back the model: they have the whole answer while the log is still at its beginning."""
+    go_on = asyncio.Event()
+
+    @miniagent
+    async def slow(ctx: Any, request: LoggedRequest) -> None:
+        await go_on.wait()
+
+    provider = Scripted([str(number) for number in range(9)])
+    async with MiniAgents():
+        replies = llm_agent.inquire("Hi", provider=provider, model="m", max_ahead=1, log_to=slow)
+        assert str(await (await anext(aiter(replies)))) == "012345678"
+        go_on.set()
+
+
+async def test_a_key_in_an_error_that_is_none_of_ours_is_not_in_the_log(tmp_path: Path) -> None:
+    """Of an error of any class the log has the words, without the key in them."""
+    async with MiniAgents():
+        with pytest.raises(ZeroDivisionError):
+            await llm_agent.inquire(
+                "Hi", provider=Scripted([ZeroDivisionError(f"divided by {KEY}")]), model="m", log_to=tmp_path
+            )
+    assert outcome(tmp_path)["error"] == "ZeroDivisionError: divided by <secret>"
+
+
 async def test_an_agent_of_ones_own_can_log(tmp_path: Path) -> None:
     """An agent is sent the request, then the messages of the answer while they stream, and at last how it ended."""
     seen: list[Any] = []

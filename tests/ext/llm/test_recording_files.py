@@ -1,6 +1,7 @@
 """The file of a recording: whole lines, whoever writes and however programs end, and a sentence for what is none."""
 
 import asyncio
+import fcntl
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from miniagents.ext.llm import _recording_file
 from miniagents.ext.llm._recorded import Recorded
 from miniagents.ext.llm._recording_file import RecordingFile
 from miniagents.ext.llm.errors import LLMRecordingError
@@ -169,6 +171,23 @@ def test_a_full_disk_leaves_the_lines_before_it(tmp_path: Path) -> None:
     assert file.path.stat().st_size == size
     file.append(recorded(3))
     assert file.answers() == [recorded(1), recorded(3)]
+
+
+def test_a_line_is_written_under_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one program writes, no other one can take the lock of the file."""
+    file = made(tmp_path / "run.jsonl")
+    write = _recording_file._write
+    refused: list[bool] = []
+
+    def looked_at(descriptor: int, line: bytes) -> None:
+        with file.path.open("rb") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refused.append(True)
+        write(descriptor, line)
+
+    monkeypatch.setattr(_recording_file, "_write", looked_at)
+    file.append(recorded())
+    assert refused == [True]
 
 
 WRITER = """

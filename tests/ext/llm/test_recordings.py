@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -130,7 +131,8 @@ async def test_only_the_last_attempt_is_recorded(tmp_path: Path) -> None:
     with replay(path):
         assert await main() == recorded
     assert provider.asked == 2
-    assert recorded[-1][1]["response_id"] == "2"
+    (answer,) = RecordingFile(path).answers()
+    assert [event for _, event in answer.events] == [{"response_id": "2"}, "Fine."]
 
 
 async def test_equal_requests_get_their_answers_in_turn_and_then_fail(tmp_path: Path) -> None:
@@ -289,6 +291,49 @@ async def test_secrets_are_not_in_the_file(tmp_path: Path) -> None:
     for secret in [KEY, *others[:3], others[4], "only a digest"]:
         assert secret not in written
     assert "param-secret-44" not in json.dumps(found["request"]["parameters"])
+
+
+async def test_a_key_in_an_error_that_is_none_of_ours_is_not_in_the_file(tmp_path: Path) -> None:
+    """What fails with another error is recorded by its name and its words, without the key in them."""
+    path = tmp_path / "run.jsonl"
+    agent = llm_agent.fork(provider=Scripted([ZeroDivisionError(f"divided by {KEY}")]), model="m")
+    with record(path):
+        async with MiniAgents():
+            with pytest.raises(ZeroDivisionError):
+                await agent.inquire("Hi")
+    assert KEY not in path.read_text()
+    with replay(path):
+        ((kind, words, *_),) = await told(agent)
+    assert (kind, words.splitlines()[0]) == (
+        LLMError,
+        "What was recorded failed with ZeroDivisionError: divided by <secret>",
+    )
+
+
+async def test_an_answer_ends_when_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the disk works, the text is readable and the message goes on; then it ends."""
+    writes, may_write = threading.Event(), threading.Event()
+    append = RecordingFile.append
+
+    def slowly(file: RecordingFile, answer: Recorded) -> None:
+        writes.set()
+        assert may_write.wait(10)
+        append(file, answer)
+
+    monkeypatch.setattr(RecordingFile, "append", slowly)
+    async with MiniAgents():
+        with record(tmp_path / "run.jsonl"):
+            replies = llm_agent.inquire("Hi", provider=Scripted(["Fine."]), model="m")
+            promise = await anext(aiter(replies))
+            await asyncio.to_thread(writes.wait, 10)
+            pieces = aiter(promise)
+            assert await anext(pieces) == "Fine."
+            end = asyncio.ensure_future(anext(pieces, "the end"))
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert not end.done()
+            may_write.set()
+            assert await end == "the end"
 
 
 async def test_what_cannot_be_written_is_reported_and_the_answer_goes_on(

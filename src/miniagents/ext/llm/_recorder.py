@@ -17,7 +17,7 @@ from miniagents.ext.llm._recorded import Recorded, RecordedError, masked
 from miniagents.ext.llm._recorded_request import CanonicalRequest, canonical, canonical_json, difference
 from miniagents.ext.llm._recording_file import RecordingFile
 from miniagents.ext.llm._secrets import Secrets
-from miniagents.ext.llm.errors import LLMError, LLMRecordingError
+from miniagents.ext.llm.errors import LLMRecordingError
 from miniagents.ext.llm.prompt import Prompt
 from miniagents.ext.llm.provider import AnswerEvent
 
@@ -86,14 +86,12 @@ class Recorder(Recording):
     async def exchange(self, question: Question, answer: Listener, send: Callable[[Listener], Awaitable[None]]) -> None:
         """Ask the provider, and write down what comes."""
         tape = _Tape(answer)
-        error: LLMError | Exception | None = None
+        error: Exception | None = None
         try:
             await send(tape)
         except Exception as raised:
             if not tape.is_running:
                 raise  # nothing was sent
-            if isinstance(raised, LLMError):
-                question.secrets.keep_out_of(raised)
             error = raised
         except BaseException:
             if tape.is_running:
