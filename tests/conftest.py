@@ -11,6 +11,9 @@ runpy.run_path(str(Path(__file__).parent / "support" / "offline" / "sitecustomiz
 for name in [name for name in os.environ if name.startswith(("OPENAI_", "ANTHROPIC_", "MINIAGENTS_"))]:
     del os.environ[name]  # whoever runs the tests may have keys; a test that wants a variable sets it
 
+# Beside the rule for sockets: so a request that would be real is refused before it is sent, in words.
+os.environ["MINIAGENTS_OFFLINE"] = "1"
+
 # A slow machine is no reason to fail, so generated tests have no deadline of their own.
 settings.register_profile("miniagents", deadline=None)
 settings.load_profile("miniagents")

@@ -24,8 +24,9 @@ from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.ext.llm.recordings import record
 from reliability.probes import Expect, PlantedHole, Probes, all_of
-from support.llm import client_with_transport
+from support.llm import answered_in_memory, client_with_transport
 
 SECRETS = Probes("secrets")
 
@@ -206,7 +207,30 @@ async def _unread(expect: Expect, agent: MiniAgent[...]) -> None:
     no_canary(expect, "the log", keeper.text)
 
 
-SINKS = {"an error": _raised, "what is kept of an error": _as_a_message, "the log of an error": _unread}
+def _all_in(folder: Path) -> str:
+    return "\n".join(f"{path}\n{path.read_text(encoding='utf-8')}" for path in folder.rglob("*") if path.is_file())
+
+
+async def _as_files(expect: Expect, agent: MiniAgent[...]) -> None:
+    """Into a recording, and into the log of the request."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with MiniAgents():
+            with record(Path(folder, "run.jsonl")):
+                outcome = await agent.inquire("hi", log_to=Path(folder, "logs")).settled()
+        kept = _all_in(Path(folder))
+    expect(
+        '"miniagents_recording"' in kept and "@outcome" in kept and "Error: " in kept,
+        f"nothing was kept: {kept} {outcome!r}",
+    )
+    no_canary(expect, "what was kept", kept)
+
+
+SINKS = {
+    "a recording and a log": _as_files,
+    "an error": _raised,
+    "what is kept of an error": _as_a_message,
+    "the log of an error": _unread,
+}
 
 
 @contextlib.contextmanager
@@ -220,6 +244,7 @@ def _served(respond: Callable[[httpx2.Request], httpx2.Response], source: Source
         arguments["async_client"] = source.client(http()).with_options(max_retries=0)
     with all_of(
         [
+            answered_in_memory(),
             patch.dict(os.environ, {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere", **source.environment}),
             patch.object(_pool, "spread_transport", lambda: {"transport": httpx2.MockTransport(respond)}),
         ]

@@ -24,6 +24,7 @@ from miniagents.ext.llm.openai_responses import OpenAIResponsesProvider, openai_
 from miniagents.testing import run_virtual
 from reliability.wire_bodies import ENDINGS, Ending, Outcome, Scenario, Stream
 from reliability.wire_scenarios import scenarios
+from support.llm import answered_in_memory
 
 # What a broken connection may look like; which of these it is, the number of the byte decides.
 _BREAKS = (
@@ -199,6 +200,11 @@ def wires() -> Iterator[Wires]:
 async def _ask(agent: Any, client: Any, run: Run, *, stream: bool) -> None:
     """What a reader gets, token by token and as a whole."""
     said: list[str] = []
+    with answered_in_memory():
+        await _read(agent, client, run, said, stream=stream)
+
+
+async def _read(agent: Any, client: Any, run: Run, said: list[str], *, stream: bool) -> None:
     async with MiniAgents():
         replies = agent.inquire("hi", async_client=client, stream=stream)
         try:

@@ -1,9 +1,11 @@
 """A loopback server in the place of the LLM providers, for programs that use the real SDKs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
+from unittest.mock import patch
 
 import httpx2
 
@@ -36,3 +38,10 @@ async def next_request(server: LLMServer) -> LLMRequest:
 def client_with_transport(make: Callable[..., T], transport: httpx2.AsyncBaseTransport) -> Callable[..., T]:
     """`make`, an HTTP client's class, for clients that send their requests to `transport`, whatever else they are told."""
     return lambda **options: make(**{**options, "transport": transport})
+
+
+@contextmanager
+def answered_in_memory() -> Iterator[None]:
+    """Any address may be asked in this block, because its clients send to transports that have no network."""
+    with patch.dict(os.environ, {"MINIAGENTS_OFFLINE": ""}):
+        yield

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from miniagents.testing import LLMServer
 from support.processes import run_python
 
 TESTS = """
@@ -47,6 +50,43 @@ async def test_the_fixtures_give_a_server_that_runs(tmp_path: Path) -> None:
     ended = await run_python(*OPTIONS, cwd=tmp_path)
     assert ended.stdout.splitlines()[-1].startswith("4 passed"), ended.stdout
     assert ended.status == 0
+
+
+RECORDED = """
+import os
+from pathlib import Path
+import pytest
+from miniagents import MiniAgents
+from miniagents.ext.llm.openai import openai_agent
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("question", ["What?", "../Why?"])
+async def test_it(llm_recording: Path, question: str) -> None:
+    async with MiniAgents():
+        assert [str(m) for m in await openai_agent.inquire(question, model="m", max_retries=0)] == ["Fine."]
+"""
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+async def test_a_test_is_recorded_once_and_then_asks_nobody(tmp_path: Path, how: str) -> None:
+    """With the option, or the variable, a test asks its model and makes a file beside itself; without, it needs neither."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["miniagents.testing.pytest_plugin"]\n')
+    (tmp_path / "test_it.py").write_text(RECORDED)
+    options = ("--record-llm",) if how == "option" else ()
+    variables = {} if how == "option" else {"MINIAGENTS_RECORD": "1"}
+    async with LLMServer("Fine.") as server:
+        for _ in range(2):  # a file that is there is made anew
+            ended = await run_python(*OPTIONS, *options, cwd=tmp_path, environment={**server.environment, **variables})
+            assert ended.stdout.splitlines()[-1].startswith("2 passed"), ended.stdout
+        assert len(server.requests) == 4
+    files = sorted((tmp_path / "recordings" / "test_it").iterdir())
+    assert [file.name for file in files] == ["test_it[.._Why_].jsonl", "test_it[What_].jsonl"]
+    ended = await run_python(*OPTIONS, cwd=tmp_path)
+    assert ended.stdout.splitlines()[-1].startswith("2 passed"), ended.stdout
+    files[0].unlink()
+    ended = await run_python(*OPTIONS, cwd=tmp_path)
+    assert "1 passed, 1 error" in ended.stdout.splitlines()[-1]
+    assert "There is no recording" in ended.stdout
 
 
 async def test_pytest_is_loaded_by_the_plugin_alone(tmp_path: Path) -> None:

@@ -34,11 +34,13 @@ from miniagents import (
 )
 from miniagents.ext.llm.embeddings import EmbeddingMessage
 from miniagents.ext.llm.llm_common import UserMessage
+from miniagents.ext.llm.llm_logger import markdown_llm_logger_agent
 from miniagents.ext.llm.mcp import MCPTools, mcp_tools
 from miniagents.ext.llm.media import AudioMessage, DocumentMessage, ImageMessage
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_embeddings import openai_embedding_agent
 from miniagents.ext.llm.openai_responses import openai_responses_agent
+from miniagents.ext.llm.recordings import no_real_requests, record, record_or_replay, replay
 from miniagents.ext.llm.structured import TypedAnswer, value_of
 from miniagents.ext.llm.tools import AgentTool, Tool, ToolLike, tool
 from miniagents.promising import Promise, PromisingContext, StreamAppender, StreamedPromise
@@ -172,6 +174,13 @@ async def promises() -> None:
             assert_type(appender.append("x"), StreamAppender[str])
 
 
+async def recordings_and_logs() -> None:
+    with record("run.jsonl", append=True), no_real_requests(allow=["host"]):
+        openai_agent.inquire("hi", log_to="logs")
+    with replay(Path("run.jsonl"), repeat=True, paced=True), record_or_replay("other.jsonl"):
+        openai_agent.inquire("hi", log_to=markdown_llm_logger_agent.fork(directory=Path("logs")))
+
+
 async def opens_a_context() -> None:
     async with MiniAgents() as context:
         assert_type(context, MiniAgents)
@@ -253,4 +262,7 @@ async def calls_that_are_wrong(ctx: InteractionContext) -> None:
     fallback(with_parameters).inquire("hi", lout=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     retry(plain, on=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     first_of(judge)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    record(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    replay("run.jsonl", repeat="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    no_real_requests(allow=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await achain_loop([5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

@@ -2,6 +2,9 @@
 
 * `llm_server`: an `LLMServer` that runs during the test; the marker `llm_server` has its arguments.
 * `llm_environment`: the same, with the variables set by which the official SDKs, LLM agents and other programs find it.
+* `llm_recording`: what models answer in this test is replayed from `recordings/<module>/<test>.jsonl` beside it. With
+  the option `--record-llm`, or `MINIAGENTS_RECORD=1` in the environment, the models are asked, and the file is made
+  anew.
 
 They need pytest and pytest-asyncio.
 
@@ -13,14 +16,25 @@ async def test_a_cut_answer_is_told(llm_environment: LLMServer) -> None:
 ```
 """
 
-from collections.abc import AsyncIterator
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from miniagents.ext.llm.recordings import record, replay
 from miniagents.testing.llm_server import LLMServer
 
-__all__ = ["llm_environment", "llm_server"]
+__all__ = ["llm_environment", "llm_recording", "llm_server"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Called by pytest."""
+    parser.addoption(
+        "--record-llm", action="store_true", help="ask the models, and record what they answer for `llm_recording`"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,3 +57,19 @@ def llm_environment(llm_server: LLMServer, monkeypatch: pytest.MonkeyPatch) -> L
     for name, value in llm_server.environment.items():
         monkeypatch.setenv(name, value)
     return llm_server
+
+
+@pytest.fixture
+def llm_recording(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The file from which this test gets the answers of its models, or in which they are recorded."""
+    # The names of parameters may have anything in them.
+    name = re.sub(r"[^\w.\[\]-]+", "_", request.node.name)
+    path = Path(request.path.parent, "recordings", request.path.stem, f"{name}.jsonl")
+    if request.config.getoption("--record-llm") or os.environ.get("MINIAGENTS_RECORD", "") not in ("", "0"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with record(path):
+            yield path
+    else:
+        with replay(path):
+            yield path

@@ -18,6 +18,7 @@ from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMProtocolError
 from miniagents.ext.llm.messages import AssistantMessage
 from miniagents.ext.llm.openai import openai_agent
+from miniagents.ext.llm.recordings import no_real_requests
 
 EVENTS, JSON = "text/event-stream", "application/json"
 
@@ -85,8 +86,12 @@ class Model:
                 "async_client": make(http_client=self.sdk.DefaultAsyncHttpxClient(transport=transport), **options)
             }
         agent: Any = openai_agent if self.sdk is openai else anthropic_agent
+        with no_real_requests(allow=["host.test"]):
+            return await self._ask(agent, body, stream=stream, **options)
+
+    async def _ask(self, agent: Any, body: Body, **options: Any) -> Any:
         async with MiniAgents():
-            replies = agent.inquire("hi", stream=stream, **options)
+            replies = agent.inquire("hi", **options)
             try:
                 async for promise in replies:
                     async for token in promise:

@@ -13,6 +13,7 @@ from miniagents.ext.llm._sdk import without_secrets
 from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm.errors import LLMError, LLMStatusError
 from miniagents.ext.llm.openai import openai_agent
+from support.llm import answered_in_memory
 
 KEY = "sk-0123456789abcdef"
 
@@ -20,8 +21,9 @@ KEY = "sk-0123456789abcdef"
 async def error_of(respond: Callable[[httpx2.Request], httpx2.Response], **arguments: Any) -> LLMStatusError:
     """What comes of a request that is answered by `respond`."""
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
-    async with openai.AsyncOpenAI(api_key=KEY, max_retries=0, http_client=http) as client, MiniAgents():
-        (error,) = await openai_agent.inquire("hi", async_client=client, **arguments).settled()
+    with answered_in_memory():
+        async with openai.AsyncOpenAI(api_key=KEY, max_retries=0, http_client=http) as client, MiniAgents():
+            (error,) = await openai_agent.inquire("hi", async_client=client, **arguments).settled()
     assert isinstance(error, LLMStatusError)
     return error
 
@@ -195,8 +197,10 @@ async def test_the_password_in_an_address_is_hidden_in_the_header_too() -> None:
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
     url = "https://me:very%20secret@host/v1"
-    async with openai.AsyncOpenAI(api_key=KEY, base_url=url, max_retries=0, http_client=http) as client, MiniAgents():
-        (error,) = await openai_agent.inquire("hi", async_client=client).settled()
+    with answered_in_memory():
+        client = openai.AsyncOpenAI(api_key=KEY, base_url=url, max_retries=0, http_client=http)
+        async with client, MiniAgents():
+            (error,) = await openai_agent.inquire("hi", async_client=client).settled()
     assert isinstance(error, LLMStatusError)
     assert "Who is <secret>?" in str(error)
     assert sent[0] not in shown(error)

@@ -7,6 +7,7 @@ from typing import Any
 
 from miniagents.ext.llm._client import ClientOptions, base_url_of, check_client, load, shared_client
 from miniagents.ext.llm._limiter import limiter_for
+from miniagents.ext.llm._offline import check_allowed
 from miniagents.ext.llm._retry import DEFAULT_MAX_RETRIES, Attempts
 from miniagents.ext.llm._sdk import SDKErrors
 from miniagents.ext.llm.errors import LLMError
@@ -25,8 +26,11 @@ class Access:
 
     async def client(self) -> Any:
         """The caller's client, or the one that all calls with these options share."""
-        if self.async_client is not None:
-            return self.async_client
+        client = self.async_client if self.async_client is not None else await self._own_client()
+        check_allowed(client, self.provider.name)
+        return client
+
+    async def _own_client(self) -> Any:
         provider, options = self.provider, self.options
         with self.errors_explained():
             client = await shared_client(

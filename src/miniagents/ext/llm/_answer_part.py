@@ -20,10 +20,15 @@ class AnswerPart(MessagePromise):
     __slots__ = ("_appender", "_filter", "_who")
 
     def __init__(
-        self, who: str, message_class: type[Message], known: Mapping[str, Any], max_ahead: float | None
+        self,
+        who: str,
+        message_class: type[Message],
+        known: Mapping[str, Any],
+        max_ahead: float | None,
+        text_filter: SurrogateFilter,
     ) -> None:
         self._who = who
-        self._filter = SurrogateFilter()
+        self._filter = text_filter
         self._appender: StreamAppender[str] = StreamAppender().begin()
         super().__init__(message_class, self._appender, dict(known))
         context = current_context()

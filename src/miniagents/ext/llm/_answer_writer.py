@@ -8,7 +8,7 @@ from typing import Any, Final
 from miniagents.agents import InteractionContext
 from miniagents.ext.llm import _limits
 from miniagents.ext.llm._answer_part import AnswerPart
-from miniagents.ext.llm._wire import valid_text
+from miniagents.ext.llm._wire import SurrogateFilter, valid_text
 from miniagents.ext.llm.errors import LLMEmptyCompletionError
 from miniagents.ext.llm.messages import AssistantMessage, ThinkingMessage, ToolCallMessage
 from miniagents.ext.llm.provider import AnswerEvent, ThinkingPiece, ToolCallPiece
@@ -112,6 +112,9 @@ class AnswerWriter:
             part.fail(error)
         return bool(failed)
 
+    async def settled(self) -> None:
+        """Wait for those who look on."""
+
     async def messages(self) -> tuple[Message, ...]:
         """The messages of the complete answer."""
         return tuple([await part for part in self._parts])
@@ -151,10 +154,17 @@ class AnswerWriter:
         who = f"answer of {self._ctx.this_agent.alias}"
         # The role is given beside that of the class, so that it is in the message's own words.
         role = message_class.model_fields["role"].default
-        part = AnswerPart(who, message_class, {"role": role, **self._known, **known}, self._max_ahead)
+        known = {"role": role, **self._known, **known}
+        part = AnswerPart(who, message_class, known, self._max_ahead, self._text_filter())
         self._parts.append(part)
-        self._ctx.reply(part)
+        self._show(part)
         return part
+
+    def _text_filter(self) -> SurrogateFilter:
+        return SurrogateFilter()
+
+    def _show(self, part: AnswerPart) -> None:
+        self._ctx.reply(part)
 
     def _finish_current(self) -> None:
         if self._current is not None:

@@ -4,13 +4,16 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from miniagents.agents import InteractionContext, check_budget
+from miniagents.agents import InteractionContext, MiniAgent, check_budget
 from miniagents.ext.llm._access import Access
+from miniagents.ext.llm._answer_log import LoggedAnswer
 from miniagents.ext.llm._answer_writer import AnswerWriter
 from miniagents.ext.llm._body import never_silent
 from miniagents.ext.llm._client import ClientOptions, base_url_of
+from miniagents.ext.llm._recorder import Listener, Question, current_recording
 from miniagents.ext.llm._retry import Attempt
 from miniagents.ext.llm._sdk import refusals_explained
 from miniagents.ext.llm._secrets import Secrets
@@ -53,6 +56,7 @@ class Exchange:
     patience: Patience
     max_ahead: float | None
     limits: Limits | None
+    log: MiniAgent[...] | None
     parameters: Mapping[str, Any]
 
     async def ask(
@@ -63,29 +67,34 @@ class Exchange:
         An answer that breaks off in the midst gives `None`: its last message ends in the error. What goes wrong before
         there is a message is raised.
         """
-        model = self.parameters["model"]
-        answer = AnswerWriter(self.ctx, self.provider.name, model, self.max_ahead, answer_class)
         secrets = Secrets(self.parameters, self.options.api_key, self.options.base_url)
+        question = Question(self.provider.name, prompt, self.parameters, secrets)
+        answer = self._answer_writer(question, answer_class)
         try:
-            request = self.provider.make_request(prompt, self.parameters)
-            client = secrets.client = await self._access.client()
-            self.provider.check_model(model, base_url_of(client))
-            meter = Meter(self.provider.price_name or base_url_of(client), str(model))
-            await meter.prepare()
-            async for attempt in self._access.attempts(client, estimated_tokens(prompt)):
-                async with attempt as slot:
-                    check_budget()
-                    meter.sent()
-                    try:
-                        await self._read(client, request, answer, attempt)
-                    finally:
-                        if tokens := meter.answered(answer.fields):
-                            slot.used(tokens)
+            messages = await self._ask(question, answer)
+        except Exception:
+            await answer.settled()
+            raise
+        await answer.settled()
+        return messages
+
+    def _answer_writer(self, question: Question, answer_class: type[AssistantMessage]) -> AnswerWriter:
+        how = (self.ctx, self.provider.name, self.parameters["model"], self.max_ahead, answer_class)
+        return AnswerWriter(*how) if self.log is None else LoggedAnswer(*how, log=self.log, question=question)
+
+    async def _ask(self, question: Question, answer: AnswerWriter) -> tuple[Message, ...] | None:
+        try:
+            request = self.provider.make_request(question.prompt, self.parameters)
+            send = partial(self._send, request, question)
+            if (recording := current_recording.get()) is None:
+                await send(answer)
+            else:
+                await recording.exchange(question, answer, send)
             answer.finish()
         except LLMError as error:
-            secrets.keep_out_of(error)
+            question.secrets.keep_out_of(error)
             error.partial_text = answer.text
-            error.add_note(f"Model: {model}")
+            error.add_note(f"Model: {self.parameters['model']}")
             if isinstance(error, LLMStatusError) and error.status == _KEY_REFUSED:
                 variable = f" or {self.provider.key_variable}" if self.provider.key_variable else ""
                 error.add_note(f"The key was not accepted: check `api_key`{variable}.")
@@ -98,11 +107,28 @@ class Exchange:
             return None
         return await answer.messages()
 
+    async def _send(self, request: Mapping[str, Any], question: Question, answer: Listener) -> None:
+        """Ask the provider, and tell `answer` what comes."""
+        model = self.parameters["model"]
+        client = question.secrets.client = await self._access.client()
+        self.provider.check_model(model, base_url_of(client))
+        meter = Meter(self.provider.price_name or base_url_of(client), str(model))
+        await meter.prepare()
+        async for attempt in self._access.attempts(client, estimated_tokens(question.prompt)):
+            async with attempt as slot:
+                check_budget()
+                meter.sent()
+                try:
+                    await self._read(client, request, answer, attempt)
+                finally:
+                    if tokens := meter.answered(answer.fields):
+                        slot.used(tokens)
+
     @property
     def _access(self) -> Access:
         return Access(self.provider, self.async_client, self.options, self.limits)
 
-    async def _read(self, client: Any, request: Mapping[str, Any], answer: AnswerWriter, attempt: Attempt) -> None:
+    async def _read(self, client: Any, request: Mapping[str, Any], answer: Listener, attempt: Attempt) -> None:
         """Send the request, and reply with what comes."""
         answer.begin()
         with self._access.errors_explained(client):

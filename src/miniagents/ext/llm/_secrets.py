@@ -9,9 +9,10 @@ from typing import Any, Final
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from miniagents.ext._terminal import terminal_text
+from miniagents.ext.llm._wire import SurrogateFilter
 from miniagents.promising.errors import MiniAgentsError
 
-_HIDDEN: Final = "<secret>"
+HIDDEN: Final = "<secret>"
 # The words of a name: `X-Api-Key`, `api_key`, `apiKey` and `APIKey` have the same.
 _WORD: Final = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # Whole words, so that an author, a tokenizer and `max_tokens` are no secrets; also those that are written together.
@@ -42,15 +43,18 @@ class Secrets:
 
         Nor may that have sequences in it that a terminal would obey, for it is shown with the traceback.
         """
-        # The longest first: one may be a part of another.
-        known = sorted({text for text in self._all() if len(text) >= _SHORTEST}, key=len, reverse=True)
-        error.args = tuple(_hide(value, known) for value in error.args)
+        known = self.known()
+        error.args = tuple(hide(value, known) for value in error.args)
         for name, value in vars(error).items():
             if name != "partial_text":  # which everybody has read already
-                setattr(error, name, _hide(value, known))
+                setattr(error, name, hide(value, known))
         if any(_is_unfit(cause, known) for cause in _causes(error)):
             error.__cause__ = error.__context__ = None
             error.add_note("What has caused it is not shown: it repeats a key, or is not safe for a terminal.")
+
+    def known(self) -> list[str]:
+        """What must be shown to nobody. The longest first: one may be a part of another."""
+        return sorted({text for text in self._all() if len(text) >= _SHORTEST}, key=len, reverse=True)
 
     def _all(self) -> Iterator[str]:
         for text in self._keys_and_urls:
@@ -64,7 +68,7 @@ class Secrets:
                 yield from _in_fields(getattr(self.client, name, None))
 
 
-def _tells(name: object) -> bool:
+def tells(name: object) -> bool:
     """Whether what has this name is secret."""
     words = [word.lower() for word in _WORD.findall(_text(name))]
     return any(map(_SECRET_WORD.fullmatch, words)) and not _FIGURE_WORD.fullmatch(words[-1])
@@ -81,7 +85,7 @@ def _in_fields(fields: object) -> Iterator[str]:
                 continue
             seen.add((id(value), is_secret))
             if isinstance(value, Mapping):
-                waiting += [(item, is_secret or _tells(name)) for name, item in value.items()]
+                waiting += [(item, is_secret or tells(name)) for name, item in value.items()]
             else:
                 waiting += [(item, is_secret) for item in value]
         elif is_secret:
@@ -125,15 +129,47 @@ def _in_query(query: str) -> Iterator[str]:
         name, _, value = field.partition("=")
         if not value.strip("="):  # the signs may fill up the end of a key
             yield from (field, field.rstrip("="))
-        elif not name or _tells(unquote(name)):
+        elif not name or tells(unquote(name)):
             yield value
 
 
-def _hide(value: Any, known: Sequence[str]) -> Any:
+def hide(value: Any, known: Sequence[str]) -> Any:
+    """`value`, if it is a text without those that are `known`."""
     if isinstance(value, str):
         for secret in known:
-            value = value.replace(secret, _HIDDEN)
+            value = value.replace(secret, HIDDEN)
     return value
+
+
+class SecretFilter(SurrogateFilter):
+    """Valid text without secrets, of tokens. What may be the beginning of one is held back until that is known."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        super().__init__()
+        self._known = known
+        self._held = ""
+
+    def feed(self, token: str, *, final: bool = False) -> str:
+        """The next piece of the text; all of it that is left if it is `final`."""
+        text: str = hide(self._held + super().feed(token, final=final), self._known)
+        held = 0 if final else max((_overlap(text, secret) for secret in self._known), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
+def _overlap(text: str, secret: str) -> int:
+    """How many of the last characters of `text` are the first ones of `secret`."""
+    lengths = range(min(len(text), len(secret) - 1), 0, -1)
+    return next((length for length in lengths if text.endswith(secret[:length])), 0)
+
+
+def hide_in(value: Any, known: Sequence[str]) -> Any:
+    """`value`, a text or containers with texts, without those that are `known`."""
+    if isinstance(value, Mapping):
+        return {hide(name, known): hide_in(item, known) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hide_in(item, known) for item in value]
+    return hide(value, known)
 
 
 def _is_unfit(error: BaseException, known: Sequence[str]) -> bool:

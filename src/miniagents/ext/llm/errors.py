@@ -10,8 +10,10 @@ LLMError                                   the base; `partial_text` is what was 
 ├── LLMEmptyCompletionError (ValueError)   a complete answer with nothing in it
 ├── LLMAnswerError (ValueError)            a complete answer that is not what was asked for
 ├── LLMRequestError (ValueError)           the request cannot be made
-│   └── LLMParameterError (TypeError)      the API function does not take an argument
+│   ├── LLMParameterError (TypeError)      the API function does not take an argument
+│   └── LLMOfflineError                    real requests are forbidden here
 ├── LLMTurnLimitError (RuntimeError)       the model has called tools in all of its `max_turns`
+├── LLMRecordingError (ValueError)         a recording has no answer to the request, or is none that can be used
 ├── MissingKeyError (LookupError)          no API key
 └── MissingExtraError (ImportError)        the provider's package is not installed
 ```
@@ -115,6 +117,14 @@ class ToolSourceError(MiniAgentsError, ConnectionError):
 
     def __init__(self, message: str) -> None:
         super().__init__(terminal_text(message))
+
+
+class LLMOfflineError(LLMRequestError):
+    """Requests that leave this machine are forbidden; see `miniagents.ext.llm.recordings.no_real_requests`."""
+
+
+class LLMRecordingError(LLMError, ValueError):
+    """A recording has no answer to the request, or is none that can be used; see `miniagents.ext.llm.recordings`."""
 
 
 class MissingKeyError(LLMError, LookupError):

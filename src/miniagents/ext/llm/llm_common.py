@@ -12,6 +12,7 @@ from miniagents.ext.llm._toolbox import Toolbox
 from miniagents.ext.llm._turns import take_turns
 from miniagents.ext.llm.errors import LLMParameterError
 from miniagents.ext.llm.limits import Limits
+from miniagents.ext.llm.llm_logger import log_agent
 from miniagents.ext.llm.messages import (
     Approval,
     ApprovalRequest,
@@ -77,6 +78,7 @@ async def _llm_agent(
     first_token_timeout: float | None = None,
     max_ahead: float | None = None,
     limits: Limits | None = None,
+    log_to: str | os.PathLike[str] | MiniAgent[...] | None = None,
     **parameters: Any,
 ) -> None:
     """A model of a provider. Replies with its answer, message by message, each of which streams.
@@ -119,6 +121,8 @@ async def _llm_agent(
       the whole process (see `Limits`). Without it what others have set holds, at first 64 requests at once.
     - `max_ahead`: how many tokens a message may be ahead of its foremost reader (see `StreamedPromise`); then nothing
       more is taken from the connection until that one goes on. By default as the context says.
+    - `log_to`: a directory, in which each request gets a Markdown file (`markdown_llm_logger_agent`), or an agent that
+      logs. The reply ends when that is done; what goes wrong there is reported and changes nothing else.
     - all others: parameters of the API, by their own names (`temperature`, ...).
 
     What goes wrong in the midst of a message is an `LLMError` at its place among the tokens, and what goes wrong before
@@ -160,6 +164,7 @@ async def _llm_agent(
         patience,
         max_ahead,
         limits,
+        log_agent(log_to),
         {"model": model, "stream": stream, **request_timeout, **toolbox.of_provider(), **parameters},
     )
     await take_turns(exchange, await ctx.message_promises, system, calls, max_turns, wanted)
