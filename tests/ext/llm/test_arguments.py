@@ -14,6 +14,7 @@ from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMParameter
 from miniagents.ext.llm.llm_common import ClientOptions, Prompt
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
+from miniagents.ext.llm.recordings import no_real_requests
 from miniagents.testing.llm_server import Fault, FaultKind, LLMServer
 
 SECRET = "canary-in-a-coal-mine"
@@ -110,7 +111,8 @@ async def test_a_server_that_is_not_there(host: str, stream: bool) -> None:
 )  # fmt: skip
 async def test_a_model_of_somebody_else_is_not_asked_for(agent: Any, model: str, instead: str) -> None:
     """The provider's own server is not asked for a model that it cannot have, and the error says who has it."""
-    error = await error_of(agent, api_key="key", model=model)
+    with no_real_requests(allow=["api.openai.com", "api.anthropic.com"]):
+        error = await error_of(agent, api_key="key", model=model)
     assert type(error) is LLMRequestError
     assert model in str(error)
     assert instead in str(error)
@@ -206,7 +208,7 @@ def test_no_repr_tells_a_key(provider: Any) -> None:
     """The objects that carry a key do not show it."""
     options = ClientOptions(SECRET, f"http://user:{SECRET}@127.0.0.1", 1)
     headers = {"model": "m", "extra_headers": {"Authorization": SECRET}}
-    exchange = Exchange(None, provider(), None, options, None, None, None, headers)  # type: ignore[arg-type]
+    exchange = Exchange(None, provider(), None, options, None, None, None, None, headers)  # type: ignore[arg-type]
     asked = exchange.ask(Prompt.of([Message("hi")]))
     assert SECRET not in repr(options) + repr(exchange) + repr(asked)
     asked.close()

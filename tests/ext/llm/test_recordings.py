@@ -239,7 +239,7 @@ async def test_a_replay_needs_no_key_and_no_sdk(tmp_path: Path, monkeypatch: pyt
         with record(path):
             assert (await told(openai_agent))[-1][0] is MissingKeyError
             recorded = await told(openai_agent, base_url=f"{server.url}/v1", api_key=KEY)
-    monkeypatch.setattr("miniagents.ext.llm._exchange.load", lambda *_: pytest.fail("an SDK was loaded"))
+    monkeypatch.setattr("miniagents.ext.llm._access.load", lambda *_: pytest.fail("an SDK was loaded"))
     with replay(path):
         assert await told(openai_agent) == recorded
 

@@ -4,7 +4,7 @@ import json
 from typing import Any, Optional
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
 from miniagents import MessageSequence, MiniAgents
 from miniagents.ext.llm.errors import LLMAnswerError, LLMParameterError
@@ -144,6 +144,26 @@ def test_a_typed_answer_comes_back_from_json_as_itself() -> None:
     assert (again, again.value, again.hash_key) == (answer, City(name="Rome"), answer.hash_key)
 
 
+@pytest.mark.parametrize(
+    ("response_type", "value"),
+    [
+        (dict[str, Any], {"a": 1}),
+        (dict[str, dict[str, int]], {"a": {"b": 1}}),
+        (Node, Node(name="leaf", parent=Node(name="root"))),
+        (City | Node, City(name="Rome")),
+        (list[int], [1, 2]),
+        (Optional[City], None),
+    ],
+    ids=str,
+)
+def test_what_was_asked_for_in_an_object_is_taken_out_of_it(response_type: Any, value: Any) -> None:
+    """Also where the object itself would pass for the value; and a model that leaves it out is understood as well."""
+    bare = TypeAdapter(response_type).dump_json(value).decode()
+    answer = TypedAnswer[response_type]
+    assert answer(f'{{"value": {bare}}}').value == value
+    assert answer(bare).value == value
+
+
 def test_a_typed_answer_of_no_type_says_so() -> None:
     """The error tells what to write."""
     with pytest.raises(TypeError, match=r"TypedAnswer\[City\]"):
@@ -153,5 +173,5 @@ def test_a_typed_answer_of_no_type_says_so() -> None:
 async def test_a_reply_without_a_message_has_no_value() -> None:
     """It is an error, and no `None`."""
     async with MiniAgents():
-        with pytest.raises(LLMAnswerError, match="no message"):
+        with pytest.raises(LLMAnswerError, match="no answer"):
             await value_of(MessageSequence.turn_into_sequence_promise([]), City)

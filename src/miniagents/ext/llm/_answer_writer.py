@@ -110,6 +110,8 @@ class AnswerWriter:
         failed = [part for part in self._parts if part.is_open]
         for part in failed:
             part.fail(error)
+        # The traceback of the error leads here, and the messages to the error.
+        self._parts, self._calls, self._current = [], {}, None
         return bool(failed)
 
     async def settled(self) -> None:
@@ -147,7 +149,8 @@ class AnswerWriter:
             part = self._current = self._open(message_class, **known)
         self._check_length(text)
         part.write(text)
-        await part.wait_for_readers()
+        if message_class is self._answer_class:  # of all else, nobody may want to read it before what follows
+            await part.wait_for_readers()
         return part
 
     def _open(self, message_class: type[Message], **known: Any) -> AnswerPart:

@@ -68,9 +68,12 @@ def _as_text(value: Any) -> str:
 async def _in_thread(call: Callable[[], Any]) -> Any:
     variables = contextvars.copy_context()
     result, error = await beside_the_loop(lambda: variables.run(_outcome, call), "tool")
-    if error is not None:
+    if error is None:
+        return result
+    try:
         raise error
-    return result
+    finally:
+        del error  # its traceback has this frame
 
 
 def _outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:

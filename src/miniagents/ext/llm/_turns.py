@@ -36,7 +36,10 @@ async def take_turns(
         problem = None if calls else wanted.problem_of(answer)
         if problem is not None:
             if has_repaired or turns == max_turns:
-                raise problem
+                try:
+                    raise problem
+                finally:
+                    del problem  # its traceback has this frame
             has_repaired = True
             said += [*answer, repair_request(problem)]
             continue

@@ -119,8 +119,9 @@ async def _llm_agent(
       limits the whole.
     - `limits`: how much may be asked of this provider, at this address, with this key, at once and within a minute, by
       the whole process (see `Limits`). Without it what others have set holds, at first 64 requests at once.
-    - `max_ahead`: how many tokens a message may be ahead of its foremost reader (see `StreamedPromise`); then nothing
-      more is taken from the connection until that one goes on. By default as the context says.
+    - `max_ahead`: how many tokens what the model says may be ahead of its foremost reader (see `StreamedPromise`); then
+      nothing more is taken from the connection until that one goes on. Thoughts and calls of tools, which many do not
+      read, are not held back. By default as the context says.
     - `log_to`: a directory, in which each request gets a Markdown file (`markdown_llm_logger_agent`), or an agent that
       logs. The reply ends when that is done; what goes wrong there is reported and changes nothing else.
     - all others: parameters of the API, by their own names (`temperature`, ...).
@@ -128,7 +129,7 @@ async def _llm_agent(
     What goes wrong in the midst of a message is an `LLMError` at its place among the tokens, and what goes wrong before
     there is a message is raised where the reply is read: `miniagents.ext.llm.errors` has the classes. An error in the
     input is raised as it is, and then nothing is sent. Cancelling the reply, or leaving the context by an error, closes
-    the connection. An argument that cannot be right is a `TypeError` or a `ValueError` before anything is sent.
+    the connection; a single message of an answer cannot be cancelled by itself. An argument that cannot be right is a `TypeError` or a `ValueError` before anything is sent.
 
     >>> from miniagents import MiniAgents
     >>> from miniagents.ext.llm.openai import openai_agent

@@ -53,9 +53,9 @@ class TypedAnswer(AssistantMessage, Generic[T]):
 
 
 async def value_of(replies: MessageSequencePromise, response_type: type[T]) -> T:
-    """The value of the last message of a reply, validated. Waits for the end of the reply.
+    """The value of the last answer in a reply, validated. Waits for the end of the reply.
 
-    Raises what the reply raises, and `LLMAnswerError` if there is no message, or it is not a `response_type`.
+    Raises what the reply raises, and `LLMAnswerError` if there is no answer, or it is not a `response_type`.
 
     >>> from miniagents import run
     >>> from miniagents.ext.models import scripted_agent
@@ -64,27 +64,41 @@ async def value_of(replies: MessageSequencePromise, response_type: type[T]) -> T
     >>> run(main())
     [1, 2]
     """
-    messages = await replies
-    if not messages:
-        raise LLMAnswerError("The reply has no message, so there is no value in it.")
-    value: T = parsed(str(messages[-1]), response_type)
+    answers = [message for message in await replies if message.is_answer]
+    if not answers:
+        raise LLMAnswerError("The reply has no answer, so there is no value in it.")
+    value: T = parsed(str(answers[-1]), response_type)
     return value
 
 
 def parsed(text: str, response_type: Any) -> Any:
     """The value in the text of an answer; `LLMAnswerError` if there is none."""
     adapter: TypeAdapter[Any] = TypeAdapter(response_type)
+    # What was asked for inside of an object is looked for there first: the object itself may pass for the value.
+    inner = _unwrapped(text) if _is_to_be_wrapped(_schema_of(adapter)) else None
+    problem: ValidationError | None = None
     try:
-        return adapter.validate_json(text)
-    except ValidationError as error:
-        problem = error
-    inner = _unwrapped(text)
-    if inner is not None:
-        try:
-            return adapter.validate_json(inner)
-        except ValidationError as error:
-            problem = error
-    raise LLMAnswerError(f"The answer is not a {_name_of(response_type)}: {problem}", partial_text=text) from problem
+        for candidate in (text,) if inner is None else (inner, text):
+            try:
+                return adapter.validate_json(candidate)
+            except ValidationError as error:
+                problem = problem or error
+        raise LLMAnswerError(
+            f"The answer is not a {_name_of(response_type)}: {problem}", partial_text=text
+        ) from problem
+    finally:
+        del problem  # its traceback has this frame
+
+
+def _schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    try:
+        return adapter.json_schema()
+    except PydanticUserError:  # nobody could have asked a model for it
+        return {"type": "object", "properties": {}}
+
+
+def _is_to_be_wrapped(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") != "object" or "properties" not in schema
 
 
 def _unwrapped(text: str) -> str | None:
@@ -136,7 +150,7 @@ def answer_schema(response_type: Any) -> AnswerSchema:
             f"{response_type!r}: {error}"
         ) from error
     definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
-    if schema.get("type") != "object" or "properties" not in schema:
+    if _is_to_be_wrapped(schema):
         schema = {"type": "object", "properties": {_WRAPPED: schema}}
     schema |= definitions
     strict = _close(schema)
