@@ -129,7 +129,8 @@ async def _llm_agent(
     What goes wrong in the midst of a message is an `LLMError` at its place among the tokens, and what goes wrong before
     there is a message is raised where the reply is read: `miniagents.ext.llm.errors` has the classes. An error in the
     input is raised as it is, and then nothing is sent. Cancelling the reply, or leaving the context by an error, closes
-    the connection; a single message of an answer cannot be cancelled by itself. An argument that cannot be right is a `TypeError` or a `ValueError` before anything is sent.
+    the connection; a single message of an answer cannot be cancelled by itself. An argument that cannot be right is a
+    `TypeError` or a `ValueError` before anything is sent.
 
     >>> from miniagents import MiniAgents
     >>> from miniagents.ext.llm.openai import openai_agent
