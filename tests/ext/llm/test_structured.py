@@ -152,7 +152,7 @@ def test_a_typed_answer_comes_back_from_json_as_itself() -> None:
         (Node, Node(name="leaf", parent=Node(name="root"))),
         (City | Node, City(name="Rome")),
         (list[int], [1, 2]),
-        (Optional[City], None),
+        (City | None, None),
     ],
     ids=str,
 )
