@@ -20,15 +20,17 @@ def in_daemon_thread(work: Callable[[], T], name: str) -> concurrent.futures.Fut
     """
     result: concurrent.futures.Future[T] = concurrent.futures.Future()
     result.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:
-            result.set_exception(error)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
+    threading.Thread(target=_do, args=(work, result), name=name, daemon=True).start()
     return result
+
+
+def _do(work: Callable[[], T], result: concurrent.futures.Future[T]) -> None:
+    try:
+        result.set_result(work())
+    except BaseException as error:
+        result.set_exception(error)
+    finally:
+        del work, result  # the traceback of an error, also of one that is a part of the result, leads to this frame
 
 
 async def beside_the_loop(work: Callable[[], T], name: str) -> T:
