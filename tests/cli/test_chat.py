@@ -150,7 +150,8 @@ async def test_a_turn_that_fails_before_its_first_word_leaves_no_message(tmp_pat
         )
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout.count("ERROR: LLMStatusError: ") == 1
-    assert [message["content"] for message in server.requests[-1].messages] == ["Hello", "Again"]
+    (said,) = server.requests[-1].messages
+    assert [part["text"] for part in said["content"]] == ["Hello", "Again"]
 
 
 # ---------------------------------------------------------------------- the history

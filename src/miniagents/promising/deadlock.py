@@ -129,7 +129,7 @@ class Waits:
             log.forget(future)
             raise
         finally:
-            del self._waiting[future]
+            self._waiting.pop(future, None)
 
     def close(self) -> None:
         """Stop looking."""
