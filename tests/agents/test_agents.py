@@ -625,3 +625,14 @@ async def test_what_an_agent_returns_is_not_lost_without_a_word(caplog: pytest.L
     async with MiniAgents():
         assert await forgetful.inquire() == ()
     assert "FORGETFUL has returned 'hello', which nobody gets: use ctx.reply." in caplog.text
+
+
+@pytest.mark.parametrize("reserved", ["timeout", "budget", "start_asap", "messages"])
+def test_what_belongs_to_a_call_is_no_preset(reserved: str) -> None:
+    """A fork with it would do nothing of the kind, so it says where it belongs; also of an agent that takes anything."""
+
+    @miniagent
+    async def anything(ctx, **kwargs) -> None: ...
+
+    with pytest.raises(TypeError, match=f"`{reserved}` is of each call: give it to `inquire`"):
+        anything.fork(**{reserved: 1})

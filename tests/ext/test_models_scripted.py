@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniagents import Message, MessagePromise, MiniAgents
+from miniagents import Budget, BudgetExceededError, Message, MessagePromise, MiniAgents, miniagent
 from miniagents.ext.llm.errors import LLMConnectionError, LLMTruncatedError
 from miniagents.ext.models import ScriptExhaustedError, scripted_agent
 from miniagents.promising.errors import PromiseCancelledError
@@ -269,3 +269,21 @@ async def test_an_error_that_is_raised_often_does_not_grow() -> None:
             await said_and_error(model.inquire())
             lengths.add(length())
     assert len(lengths) == 1
+
+
+async def test_offline_models_count_like_real_ones() -> None:
+    """Usage and budgets can be tried without a model: each call and its tokens are recorded."""
+    async with MiniAgents():
+        replies = scripted_agent.inquire("two words", script="one two three")
+        await replies
+        usage = replies.usage()
+        assert (usage.calls, usage.input_tokens, usage.output_tokens, usage.cost) == (1, 2, 3, 0)
+
+        @miniagent
+        async def insatiable(ctx) -> None:
+            while True:
+                ctx.reply(await scripted_agent.inquire("more", script="here"))
+
+        *said, error = await insatiable.inquire(budget=Budget(calls=2)).settled()
+    assert [str(message) for message in said] == ["here", "here"]
+    assert isinstance(error, BudgetExceededError)

@@ -16,6 +16,8 @@ KEY = "sk-0123456789abcdef"
 class Scripted(LLMProvider):
     """A provider without a server: it gives events, and then perhaps raises."""
 
+    supports: ClassVar[frozenset[str]] = frozenset({"tools", "answer"})
+
     name: ClassVar[str] = "Scripted"
     package: ClassVar[str] = "json"
     base_error: ClassVar[str] = "JSONDecodeError"

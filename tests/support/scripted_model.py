@@ -25,6 +25,8 @@ Answer = str | ToolUse | Sequence[str | ToolUse | BaseException]
 class ScriptedModel(LLMProvider):
     """Gives the `answers` one after the other, or what a function makes of the prompt; keeps the prompts."""
 
+    supports: ClassVar[frozenset[str]] = frozenset({"tools", "answer"})
+
     name: ClassVar[str] = "Script"
     package: ClassVar[str] = "no_such_package"
     base_error: ClassVar[str] = "Error"

@@ -296,6 +296,9 @@ class _Parameters:
 
     def check_names(self, alias: str, kwargs: dict[str, Any]) -> None:
         """Raise `TypeError` for a name that the function does not take."""
+        for reserved in _RESERVED_PARAMETERS:
+            if reserved in kwargs:
+                raise TypeError(f"`{reserved}` is of each call: give it to `inquire`, and not to {alias} itself.")
         if self.takes_any and self.first in kwargs:
             raise TypeError(f"{alias} takes no argument `{self.first}`: that is its InteractionContext.")
         if not self.takes_any and not kwargs.keys() <= self.names:

@@ -14,7 +14,7 @@ import pytest
 
 from miniagents import MiniAgents
 from miniagents.ext.llm.anthropic import anthropic_agent
-from miniagents.ext.llm.errors import LLMError, MissingExtraError, MissingKeyError
+from miniagents.ext.llm.errors import LLMError, LLMRequestError, MissingExtraError, MissingKeyError
 from miniagents.ext.llm.llm_common import AnswerEvent, ClientOptions, LLMProvider, Prompt, llm_agent
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
@@ -328,3 +328,20 @@ async def test_errors_of_a_third_sdk_are_explained(parrot) -> None:
             await replies
     assert caught.value.partial_text == "pollywantsa"
     assert isinstance(caught.value.__cause__, ParrotError)
+
+
+def fly() -> str:
+    return "It flies."
+
+
+@pytest.mark.usefixtures("parrot")
+@pytest.mark.parametrize(
+    ("wanted", "what"),
+    [({"tools": [fly]}, "tools"), ({"response_type": int}, "a `response_type`")],
+    ids=["tools", "type"],
+)
+async def test_what_a_provider_does_not_send_is_refused(wanted: dict[str, Any], what: str) -> None:
+    """A provider that sends only texts is not asked with tools, or for a value, as if it knew them."""
+    async with MiniAgents():
+        with pytest.raises(LLMRequestError, match=f"ParrotProvider does not send {what}: .*supports"):
+            await parrot_agent.inquire("hello", **wanted)

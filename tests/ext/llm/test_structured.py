@@ -164,6 +164,13 @@ def test_what_was_asked_for_in_an_object_is_taken_out_of_it(response_type: Any, 
     assert answer(bare).value == value
 
 
+@pytest.mark.parametrize("fence", ["```json\n{}\n```", "```\n{}\n```\n", "\n ```JSON \n{}\n ```"])
+def test_a_value_may_stand_in_a_code_fence(fence: str) -> None:
+    """Small models put their JSON into one."""
+    assert TypedAnswer[City](fence.replace("{}", '{"name": "Rome"}')).value == City(name="Rome")
+    assert TypedAnswer[list[int]](fence.replace("{}", "[1]")).value == [1]
+
+
 def test_a_typed_answer_of_no_type_says_so() -> None:
     """The error tells what to write."""
     with pytest.raises(TypeError, match=r"TypedAnswer\[City\]"):

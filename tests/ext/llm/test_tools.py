@@ -157,7 +157,10 @@ async def test_what_a_tool_raises_can_be_found_in_the_log(caplog: pytest.LogCapt
     async with MiniAgents():
         await ScriptedModel([ToolUse("broken"), ToolUse("polite")], "done").agent.inquire("?", tools=[broken, polite])
     (record,) = caplog.records
-    assert (record.levelno, record.getMessage()) == (logging.INFO, "The tool broken has failed.")
+    assert (record.levelno, record.getMessage()) == (
+        logging.WARNING,
+        "The tool broken has failed, and the model is told so.",
+    )
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], KeyError)
 

@@ -84,6 +84,7 @@ class Exchange:
 
     async def _ask(self, question: Question, answer: AnswerWriter) -> tuple[Message, ...] | None:
         try:
+            self.provider.check_prompt(question.prompt)
             request = self.provider.make_request(question.prompt, self.parameters)
             send = partial(self._send, request, question)
             if (recording := current_recording.get()) is None:

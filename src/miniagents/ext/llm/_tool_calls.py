@@ -60,7 +60,8 @@ class ToolCalls:
                 known_at_end["is_error"] = True
                 what = str(error)
                 if not isinstance(error, ToolError):
-                    logger.info("The tool %s has failed.", call.tool, exc_info=error)
+                    # The model is told, and may well go on without a word to anybody; it may be a mistake in the tool.
+                    logger.warning("The tool %s has failed, and the model is told so.", call.tool, exc_info=error)
                     what = describe_error(error)
                 yield f"\n\n{what}" if said else what
 
@@ -94,7 +95,7 @@ class ToolCalls:
         if isinstance(answer, Approval):
             approved = answer.approved
         else:
-            approved = answer is not None and answer.is_answer and str(answer).strip().lower() in ("yes", "y")
+            approved = answer is not None and answer.is_answer and str(answer).strip(" \t\n.!").lower() in ("yes", "y")
         if not approved:
             said = "" if answer is None or not answer.text else f": {answer}"
             raise ToolError(f"The call was not approved{said}")

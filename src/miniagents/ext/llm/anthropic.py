@@ -45,6 +45,7 @@ class AnthropicProvider(LLMProvider):
     base_error: ClassVar[str] = "AnthropicError"
     extra: ClassVar[str] = "anthropic"
     price_name: ClassVar[str] = "anthropic"
+    supports: ClassVar[frozenset[str]] = frozenset({"tools", "answer"})
     key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
     host: ClassVar[str] = "api.anthropic.com"
     foreign_models: ClassVar[Mapping[str, str]] = {

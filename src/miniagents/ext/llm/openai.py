@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 from miniagents.agents import MiniAgent
 from miniagents.ext.llm._body import AnswerParts, parts_of
@@ -24,6 +24,8 @@ __all__ = ["DEFAULT_MODEL", "OpenAIProvider", "openai_agent"]
 
 class OpenAIProvider(OpenAISDK, LLMProvider):
     """Chat completions."""
+
+    supports: ClassVar[frozenset[str]] = frozenset({"tools", "answer"})
 
     def warm_up(self, client: Any) -> None:
         """Load the chat completions."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from miniagents.agents import MiniAgent
 from miniagents.ext.llm._body import AnswerParts, parts_of
@@ -29,6 +29,8 @@ _LAST_EVENTS: Final = ("response.completed", "response.incomplete", "response.fa
 
 class OpenAIResponsesProvider(OpenAISDK, LLMProvider):
     """Responses, whose history is ours: the provider keeps nothing, and gets its encrypted thoughts back from us."""
+
+    supports: ClassVar[frozenset[str]] = frozenset({"tools", "answer"})
 
     def warm_up(self, client: Any) -> None:
         """Load the responses."""

@@ -90,6 +90,20 @@ class LLMProvider(Provider):
             if model.lower().startswith(beginning):
                 raise LLMRequestError(f"{self.name} has no model {model!r}: use {instead} for it.")
 
+    supports: ClassVar[frozenset[str]] = frozenset()
+    """What of a prompt `make_request` sends beside the texts: `tools`, `answer` (the schema of the answer)."""
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Raise `LLMRequestError` for a prompt of which a part would get lost."""
+        wanted = {"tools": prompt.tools, "answer": prompt.answer}
+        names = {"tools": "tools", "answer": "a `response_type`"}
+        for part, is_there in wanted.items():
+            if is_there and part not in self.supports:
+                raise LLMRequestError(
+                    f"{type(self).__name__} does not send {names[part]}: send `prompt.{part}` in its `make_request`, "
+                    f"and declare it by `supports = frozenset({{{part!r}}})`."
+                )
+
     @abstractmethod
     def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of the API function: the prompt and `parameters` (`model`, `stream` and what the call gave).

@@ -28,6 +28,7 @@ T = TypeVar("T")
 _WRAPPED: Final = "value"
 _NOT_IN_NAMES: Final = re.compile("[^a-zA-Z0-9_-]+")
 _LONGEST_NAME: Final = 64
+_FENCE: Final = re.compile(r"^\s*```\w*[ \t]*\n(.*)\n\s*```\s*$", re.DOTALL)
 
 
 class TypedAnswer(AssistantMessage, Generic[T]):
@@ -75,6 +76,7 @@ def parsed(text: str, response_type: Any) -> Any:
     """The value in the text of an answer; `LLMAnswerError` if there is none."""
     adapter: TypeAdapter[Any] = TypeAdapter(response_type)
     # What was asked for inside of an object is looked for there first: the object itself may pass for the value.
+    text = _unfenced(text)
     inner = _unwrapped(text) if _is_to_be_wrapped(_schema_of(adapter)) else None
     problem: ValidationError | None = None
     try:
@@ -88,6 +90,12 @@ def parsed(text: str, response_type: Any) -> Any:
         ) from problem
     finally:
         del problem  # its traceback has this frame
+
+
+def _unfenced(text: str) -> str:
+    """What is in a code fence, into which small models put their JSON; without one the text itself."""
+    found = _FENCE.search(text)
+    return text if found is None else found[1]
 
 
 def _schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from miniagents.agents import InteractionContext
+from miniagents.agents import InteractionContext, check_budget
 from miniagents.ext.llm.llm_common import AssistantMessage
 from miniagents.messages import Message
+from miniagents.messages.usage import Usage, record_usage
 from miniagents.promising.context import current_context
 
 # A word with the white space before it, as most tokenisers cut; a very long word in several pieces.
@@ -71,6 +72,8 @@ def reply_as_model(
 
     async def tokens(metadata: dict[str, Any]) -> AsyncIterator[str]:
         messages = await ctx.message_promises
+        check_budget()
+        record_usage(Usage(calls=1, cost=0), model=model)
         pauses = pace.pauses()
         output_tokens = 0
         async for token in say(messages):
@@ -78,8 +81,10 @@ def reply_as_model(
             await asyncio.sleep(next(pauses))
             output_tokens += 1
             yield token
+        input_tokens = sum(map(_count, messages))
         metadata["finish_reason"] = "stop"
-        metadata["usage"] = {"input_tokens": sum(map(_count, messages)), "output_tokens": output_tokens}
+        metadata["usage"] = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+        record_usage(Usage(input_tokens=input_tokens, output_tokens=output_tokens, cost=0), model=model)
 
     async def whole(metadata: dict[str, Any]) -> AsyncIterator[str]:
         yield "".join([token async for token in tokens(metadata)])
