@@ -17,6 +17,7 @@ from miniagents.ext.llm._recorder import Listener, Question, current_recording
 from miniagents.ext.llm._retry import Attempt
 from miniagents.ext.llm._sdk import refusals_explained
 from miniagents.ext.llm._secrets import Secrets
+from miniagents.ext.llm._slots import Slot
 from miniagents.ext.llm._usage import Meter
 from miniagents.ext.llm.errors import LLMError, LLMParameterError, LLMStatusError
 from miniagents.ext.llm.limits import Limits
@@ -119,7 +120,7 @@ class Exchange:
                 check_budget()
                 meter.sent()
                 try:
-                    await self._read(client, request, answer, attempt)
+                    await self._read(client, request, answer, attempt, slot)
                 finally:
                     if tokens := meter.answered(answer.fields):
                         slot.used(tokens)
@@ -128,9 +129,11 @@ class Exchange:
     def _access(self) -> Access:
         return Access(self.provider, self.async_client, self.options, self.limits)
 
-    async def _read(self, client: Any, request: Mapping[str, Any], answer: Listener, attempt: Attempt) -> None:
+    async def _read(
+        self, client: Any, request: Mapping[str, Any], answer: Listener, attempt: Attempt, slot: Slot
+    ) -> None:
         """Send the request, and reply with what comes."""
-        answer.begin()
+        answer.begin(slot)
         with self._access.errors_explained(client):
             async with AsyncExitStack() as opened, aclosing(self._events(client, request, opened)) as events:
                 async for event in events:
