@@ -70,6 +70,11 @@ class AnswerWriter:
         """What the provider has told so far of the answer as a whole."""
         return self._fields
 
+    @property
+    def length(self) -> int:
+        """How many characters the answer has so far, with thoughts and calls."""
+        return self._length
+
     def begin(self, slot: Slot | None = None) -> None:
         """An attempt begins, in this slot: what an earlier one has told of its answer does not count."""
         self._fields.clear()

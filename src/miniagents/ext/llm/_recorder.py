@@ -38,6 +38,11 @@ class Listener(Protocol):
         """What was told so far of the answer as a whole."""
         ...
 
+    @property
+    def length(self) -> int:
+        """How many characters it has so far, with thoughts and calls."""
+        ...
+
     def begin(self, slot: Slot | None = None) -> None:
         """An attempt begins, in this slot; nothing of one before it counts."""
 
@@ -140,6 +145,11 @@ class _Tape:
     def fields(self) -> Mapping[str, Any]:
         """As the answer knows them."""
         return self._answer.fields
+
+    @property
+    def length(self) -> int:
+        """As the answer has."""
+        return self._answer.length
 
     @property
     def seconds(self) -> float:
