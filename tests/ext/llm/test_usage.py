@@ -142,7 +142,7 @@ async def test_what_was_not_told_is_estimated(events: list[Any], tokens: tuple[i
 async def test_an_answer_that_broke_off_has_a_known_and_an_unknown_part() -> None:
     """The cost is that of the figures that were told; the call is also one whose cost is not known."""
     async with LLMServer(reply=["word " * 40, "two"], fault=Fault("cut", at_token=1)) as server, MiniAgents():
-        replies = anthropic_agent.inquire("a", base_url=server.url, api_key="key", model="claude-sonnet-4-5")
+        replies = anthropic_agent.inquire("a", base_url=server.url, api_key="key", model="claude-haiku-4-5")
         await replies.settled()
         usage = replies.usage()
     assert usage.output_tokens == 50
