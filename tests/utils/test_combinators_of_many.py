@@ -366,10 +366,12 @@ def test_a_judge_reads_the_answers_and_no_thoughts() -> None:
     poet = best_of(2, numbered([answer("one"), answer("two")]), judge)
 
     async def main() -> list[str]:
-        return [str(message) for message in await poet.inquire("?")]
+        async with MiniAgents():
+            return [str(message) for message in await poet.inquire("?")]
 
-    assert run_virtual(main) == ["secret plan", "two 1", "more of it", "two 2"]
+    said = run_virtual(main)
     (request,) = seen
+    assert said == [str(message) for message in request.candidates[1]]
     assert sorted(json.loads(str(request).partition("\n\n")[2])["answers"]) == ["one 1\n\none 2", "two 1\n\ntwo 2"]
     assert [len(messages) for messages in request.candidates] == [4, 4]
 
@@ -387,8 +389,9 @@ def test_what_is_no_answer_is_no_item(as_items: bool) -> None:
         ctx.reply([f"{message} done" for message in await ctx.message_promises])
 
     async def main() -> list[str]:
-        plan = planner.inquire()
-        replies = map_agents(worker, plan).inquire() if as_items else map_agents(worker).inquire(plan)
-        return [str(message) for message in await replies]
+        async with MiniAgents():
+            plan = planner.inquire()
+            replies = map_agents(worker, plan).inquire() if as_items else map_agents(worker).inquire(plan)
+            return [str(message) for message in await replies]
 
     assert run_virtual(main) == ["one done", "two done"]

@@ -44,7 +44,7 @@ class Message(Frozen):
     is_answer: ClassVar[bool] = True
     """Whether messages of this class are what is said, unlike thoughts and what goes to and from tools.
 
-    Only those are read by `items`, `lines` and `sentences` of a sequence, judged by `best_of`, and items of `map_agents`.
+    Only those are read by `items`, `lines` and `sentences` of a sequence, and taken by `best_of` and `map_agents`.
     """
 
     text: str | None = None
