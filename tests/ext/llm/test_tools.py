@@ -526,3 +526,13 @@ async def test_an_agent_that_fails_is_a_tool_that_fails(what: str, errors_as_mes
     assert str(answer) == "done"
     text = "ValueError: boom" if what == "nothing" else "half\n\nValueError: boom"
     assert model.results == [("helper", text, True), ("ask_helper", text, True)]
+
+
+async def test_a_call_for_the_caller_ends_the_reply_beside_others_too() -> None:
+    """Where one of several calls is for whoever has asked, the others run, and the model is not asked again."""
+    theirs = {"type": "function", "function": {"name": "theirs"}}
+    model = ScriptedModel([ToolUse("double", {"number": 4}), ToolUse("theirs", {})], "not asked for")
+    async with MiniAgents():
+        ours, foreign, result = await model.agent.inquire("?", tools=[double, theirs])
+    assert (ours["tool"], foreign["tool"], str(result)) == ("double", "theirs", "8")
+    assert len(model.prompts) == 1

@@ -1,6 +1,6 @@
 """What LLM agents spend is counted for all who have asked, and budgets hold for it."""
 
-from collections.abc import AsyncIterator
+import asyncio
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +10,11 @@ import pytest
 from miniagents import Budget, BudgetExceededError, MiniAgents, miniagent
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMRequestError
+from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.openai import openai_agent
+from miniagents.testing import run_virtual
 from miniagents.testing.llm_server import Fault, LLMServer
-from support.scripted_model import ScriptedModel
+from support.scripted_model import TellingModel
 
 STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 
@@ -99,16 +101,6 @@ async def test_a_budget_of_money_needs_a_price(way) -> None:
     assert server.requests == []
 
 
-class Telling(ScriptedModel):
-    """A model that gives events as they are; an error among them is raised."""
-
-    async def _events(self, answer: Any) -> AsyncIterator[Any]:
-        for event in answer:
-            if isinstance(event, Exception):
-                raise event
-            yield event
-
-
 BROKEN = LLMConnectionError("It broke.")
 
 
@@ -132,7 +124,7 @@ def figures(**tokens: int) -> dict[str, Any]:
 async def test_what_was_not_told_is_estimated(events: list[Any], tokens: tuple[int, int], unpriced_calls: int) -> None:
     """An answer without figures, or behind them, counts a token for each four characters, as a call without a price."""
     async with MiniAgents():
-        replies = Telling(events).agent.inquire("x" * 40)
+        replies = TellingModel(events).agent.inquire("x" * 40, max_retries=0)
         await replies.settled()
         usage = replies.usage()
     assert (usage.calls, usage.input_tokens, usage.output_tokens) == (1, *tokens)
@@ -153,12 +145,12 @@ async def test_an_answer_that_broke_off_has_a_known_and_an_unknown_part() -> Non
 @pytest.mark.parametrize("answer", [["y" * 20], ["y" * 20, BROKEN]], ids=["no figures", "broken off"])
 async def test_a_budget_of_tokens_holds_without_figures(answer: list[Any]) -> None:
     """What was estimated is spent: the call ends when the estimates are beyond its budget."""
-    model = Telling(answer)
+    model = TellingModel(answer)
 
     @miniagent
     async def insatiable(ctx) -> None:
         for _ in range(100):
-            await model.agent.inquire("x" * 40).settled()
+            await model.agent.inquire("x" * 40, max_retries=0).settled()
 
     async with MiniAgents():
         *_, error = await insatiable.inquire(budget=Budget(tokens=40)).settled()
@@ -185,3 +177,45 @@ async def test_input_that_was_read_from_a_cache_counts_once() -> None:
         await replies
         counted = replies.usage()
     assert (counted.input_tokens, counted.cached_input_tokens, counted.output_tokens) == (1000, 800, 5)
+
+
+def test_a_budget_of_calls_is_looked_at_before_each_attempt() -> None:
+    """Requests that are sent again are counted like others: what is not left of a budget is not sent, nor counted."""
+
+    async def scenario() -> tuple[int, int, object]:
+        model = TellingModel([BROKEN])
+        async with MiniAgents():
+            replies = model.agent.inquire("?", max_retries=5, budget=Budget(calls=2))
+            *_, error = await replies.settled()
+            return len(model.prompts), replies.usage().calls, error
+
+    sent, counted, error = run_virtual(scenario)
+    assert (sent, counted) == (2, 2)
+    assert isinstance(error, BudgetExceededError)
+
+
+def test_what_an_attempt_has_told_counts_once() -> None:
+    """The figures of an attempt that failed are not those of the next one, which has none."""
+
+    async def scenario() -> tuple[int, int]:
+        model = TellingModel([figures(input_tokens=7), BROKEN], ["y" * 20])
+        async with MiniAgents():
+            replies = model.agent.inquire("x" * 40)
+            await replies
+            return replies.usage().input_tokens, replies.usage().output_tokens
+
+    assert run_virtual(scenario) == (7 + 10, 5)
+
+
+@pytest.mark.parametrize(("used", "begins"), [(50, 0), (51, 60), (100, 60)])
+def test_the_limit_of_tokens_counts_what_was_used(used: int, begins: int) -> None:
+    """A request that had more tokens than could be known leaves less to the others, until a minute is over."""
+
+    async def scenario() -> float:
+        model = TellingModel(["y", figures(input_tokens=used)])
+        async with MiniAgents():
+            await model.agent.inquire("x" * 40, limits=Limits(tokens_per_minute=60))
+            await model.agent.inquire("x" * 40)
+            return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == begins
