@@ -4,6 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from miniagents import MiniAgent
@@ -75,6 +77,36 @@ class ScriptedModel(LLMProvider):
             await asyncio.sleep(0)
             yield ToolCallPiece(self._calls, arguments=text[3:])
         yield {"finish_reason": "tool_calls" if isinstance(parts[-1], ToolUse) else "stop"}
+
+
+class TellingModel(ScriptedModel):
+    """A model whose answers are events as they are; at a number it waits so many seconds, and it raises errors.
+
+    Its client is one of the library's, so that it is asked again.
+    """
+
+    package: ClassVar[str] = "json"
+    base_error: ClassVar[str] = "JSONDecodeError"
+
+    def __init__(self, *answers: Sequence[AnswerEvent | float | BaseException]) -> None:
+        super().__init__()
+        self._answers: list[Any] = list(answers)
+
+    @property
+    def agent(self) -> MiniAgent[...]:
+        return llm_agent.fork(alias="MODEL", provider=self, model="scripted")
+
+    def make_client(self, sdk: Any, options: ClientOptions) -> Any:
+        return SimpleNamespace(base_url="http://127.0.0.1", close=partial(asyncio.sleep, 0))
+
+    async def _events(self, answer: Any) -> AsyncIterator[AnswerEvent]:
+        for event in answer:
+            if isinstance(event, BaseException):
+                raise event
+            if isinstance(event, (int, float)):
+                await asyncio.sleep(event)
+                continue
+            yield event
 
 
 def results_in(prompt: Prompt) -> list[tuple[str, str, bool]]:

@@ -344,3 +344,54 @@ def test_what_is_no_list_of_items_is_refused_at_once(items: Any, complaint: str)
     """What cannot be sent, and one text or message in place of a list of them, is a `TypeError` that says where."""
     with pytest.raises(TypeError, match=complaint):
         map_agents(repeating, items)
+
+
+class Thought(Message):
+    """No answer."""
+
+    is_answer = False
+
+
+def test_a_judge_reads_the_answers_and_no_thoughts() -> None:
+    """The text of a request has what is said in each answer; its `candidates` have the thoughts as well."""
+    seen: list[JudgeRequest] = []
+
+    def judge(request: JudgeRequest) -> int:
+        seen.append(request)
+        return 1
+
+    def answer(word: str) -> list[Message]:
+        return [Thought("secret plan"), Message(f"{word} 1"), Thought("more of it"), Message(f"{word} 2")]
+
+    poet = best_of(2, numbered([answer("one"), answer("two")]), judge)
+
+    async def main() -> list[str]:
+        async with MiniAgents():
+            return [str(message) for message in await poet.inquire("?")]
+
+    said = run_virtual(main)
+    (request,) = seen
+    assert said == [str(message) for message in request.candidates[1]]
+    assert sorted(json.loads(str(request).partition("\n\n")[2])["answers"]) == ["one 1\n\none 2", "two 1\n\ntwo 2"]
+    assert [len(messages) for messages in request.candidates] == [4, 4]
+
+
+@pytest.mark.parametrize("as_items", [False, True])
+def test_what_is_no_answer_is_no_item(as_items: bool) -> None:
+    """Thoughts and the like in what was sent, or in a reply that is the items, are not worked on."""
+
+    @miniagent
+    async def planner(ctx: InteractionContext) -> None:
+        ctx.reply([Thought("two will do"), "one", Thought("and"), "two"])
+
+    @miniagent
+    async def worker(ctx: InteractionContext) -> None:
+        ctx.reply([f"{message} done" for message in await ctx.message_promises])
+
+    async def main() -> list[str]:
+        async with MiniAgents():
+            plan = planner.inquire()
+            replies = map_agents(worker, plan).inquire() if as_items else map_agents(worker).inquire(plan)
+            return [str(message) for message in await replies]
+
+    assert run_virtual(main) == ["one done", "two done"]

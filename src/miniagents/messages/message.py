@@ -42,7 +42,10 @@ class Message(Frozen):
     __slots__ = ("_string",)
 
     is_answer: ClassVar[bool] = True
-    """Whether messages of this class are read by `items`, `lines` and `sentences` of a sequence."""
+    """Whether messages of this class are what is said, unlike thoughts and what goes to and from tools.
+
+    Only those are read by `items`, `lines` and `sentences` of a sequence, and taken by `best_of` and `map_agents`.
+    """
 
     text: str | None = None
 

@@ -45,13 +45,17 @@ class Backpressure:
         """Somebody wants all that will ever be there."""
         self.taken(sys.maxsize)
 
+    def is_far_ahead(self, made: int) -> bool:
+        """Whether a producer that has made so many pieces must wait for its readers."""
+        return made - self._foremost >= self.max_ahead
+
     async def wait_for_readers(self, made: int, held_back: "HeldBack") -> None:
         """Return when fewer than `max_ahead` of `made` pieces are ahead, or the producer is not to be held back."""
         task = asyncio.current_task()
-        while made - self._foremost >= self.max_ahead and not held_back.is_lifted and not (task and task.cancelling()):
+        while self.is_far_ahead(made) and not held_back.is_lifted and not (task and task.cancelling()):
             with held_back.waiting() as self._held:
                 # Looked at again, as in `Log.wait`: a reader in another thread would not have known of us.
-                if made - self._foremost >= self.max_ahead:
+                if self.is_far_ahead(made):
                     await self._held
             self._held = None
 

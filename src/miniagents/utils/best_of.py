@@ -28,7 +28,10 @@ _SHOWN_AT_MOST: Final = 200
 
 
 class JudgeRequest(Message):
-    """What a judge is given: the texts as JSON in `text`, for models, and all messages in `asked` and `candidates`."""
+    """What a judge is given: the texts as JSON in `text`, for models, and all messages in `asked` and `candidates`.
+
+    Of the answers the text has no thoughts, calls or results of tools (`Message.is_answer`).
+    """
 
     asked: tuple[Message, ...]
     """What the agent was sent."""
@@ -125,7 +128,7 @@ async def _choose(ctx: InteractionContext, complete: list[MessageSequencePromise
 def _request(asked: tuple[Message, ...], candidates: tuple[tuple[Message, ...], ...]) -> JudgeRequest:
     texts = {
         "asked": [str(message) for message in asked],
-        "answers": ["\n\n".join(map(str, messages)) for messages in candidates],
+        "answers": ["\n\n".join(str(one) for one in messages if one.is_answer) for messages in candidates],
     }
     # JSON, because its quotes are the one border between the answers that no answer can draw itself.
     return JudgeRequest(text=f"{_TASK}\n\n{json.dumps(texts, ensure_ascii=False)}", asked=asked, candidates=candidates)

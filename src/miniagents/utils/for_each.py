@@ -28,7 +28,8 @@ def map_agents(
 
     - `items`: what to send, one call each, behind the messages that the new agent is sent itself. Without it each of
       those messages is an item, and its call starts when the message begins: a planner's items are worked on while it
-      plans.
+      plans. Of those messages, and of the replies of an agent that are given as `items`, what is no answer is no item:
+      thoughts, calls and results of tools (`Message.is_answer`).
     - `max_concurrency`: so many calls run at a time, of one call of the new agent; by default all at once. The calls
       start in the order of the items, the next one when one has said all.
     - `in_order`: whether the replies come in the order of the items, however long each takes, or each message as soon
@@ -77,10 +78,12 @@ def map_agents(
 
         if kept is None:
             async for promise in ctx.message_promises:
-                await call(promise)
+                if promise.message_class.is_answer:
+                    await call(promise)
         elif isinstance(kept, MessageSequencePromise):
             async for promise in kept:
-                await call([ctx.message_promises, promise])
+                if promise.message_class.is_answer:
+                    await call([ctx.message_promises, promise])
         else:
             for item in kept:
                 await call([ctx.message_promises, item])

@@ -4,11 +4,23 @@ import asyncio
 
 import pytest
 
-from miniagents import Message, MessagePromise, MiniAgents, miniagent
+from miniagents import ErrorMessage, Message, MessagePromise, MiniAgents, miniagent
 from miniagents.ext.llm import anthropic, openai
 from miniagents.ext.llm.anthropic import anthropic_agent
-from miniagents.ext.llm.llm_common import AssistantMessage
+from miniagents.ext.llm.embeddings import EmbeddingMessage
+from miniagents.ext.llm.media import AudioMessage, DocumentMessage, ImageMessage
+from miniagents.ext.llm.messages import (
+    Approval,
+    ApprovalRequest,
+    AssistantMessage,
+    SystemMessage,
+    ThinkingMessage,
+    ToolCallMessage,
+    ToolResultMessage,
+    UserMessage,
+)
 from miniagents.ext.llm.openai import openai_agent
+from miniagents.ext.llm.structured import TypedAnswer
 from miniagents.ext.models import echo_agent
 from miniagents.promising import PromisingContext
 from miniagents.testing.llm_server import LLMServer
@@ -182,3 +194,11 @@ async def test_an_error_becomes_a_message_where_that_is_wanted(way) -> None:
         (message,) = await way.agent(server).inquire("hi")
     assert message.error_type == "LLMTruncatedError"
     assert message.text.startswith("one \n\nLLMTruncatedError: ")
+
+
+def test_which_messages_are_answers() -> None:
+    """Thoughts and what goes to and from tools are none; what somebody says, asks, shows or embeds is one."""
+    none = {ThinkingMessage, ToolCallMessage, ToolResultMessage}
+    said = {UserMessage, AssistantMessage, SystemMessage, ApprovalRequest, Approval, TypedAnswer}
+    others = {ImageMessage, AudioMessage, DocumentMessage, EmbeddingMessage, ErrorMessage, Message}
+    assert {one for one in none | said | others if not one.is_answer} == none

@@ -1,11 +1,16 @@
 """What an LLM agent sends: roles, the system prompt, parameters; and what it refuses to send."""
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from miniagents import Message, MiniAgents, miniagent
 from miniagents.ext.llm.anthropic import DEFAULT_MAX_TOKENS, anthropic_agent
 from miniagents.ext.llm.errors import LLMParameterError, LLMRequestError
 from miniagents.ext.llm.llm_common import AssistantMessage, Prompt, SystemMessage, Turn, UserMessage
+from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage, ToolResultMessage
 from miniagents.ext.llm.openai import openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
 from miniagents.testing.llm_server import LLMServer
@@ -254,3 +259,33 @@ async def test_a_fork_is_called_like_the_agent(gpt, server: LLMServer) -> None:
     body = server.requests[0].body
     assert (body["model"], body["temperature"], body["messages"][0]["content"]) == ("m-1", 1, "Criticise.")
     assert message.agent_alias == "CRITIC"
+
+
+PARTS = st.sampled_from(
+    [
+        UserMessage("u"),
+        AssistantMessage("m"),
+        ThinkingMessage("t"),
+        ToolCallMessage("{}", call_id="a", tool="f"),
+        ToolResultMessage("r", call_id="a"),
+    ]
+)
+
+
+@given(st.lists(PARTS, min_size=4, max_size=20))
+def test_the_two_sides_take_turns(messages: list[Message]) -> None:
+    """Whatever comes late, twice or never, no two turns of one side follow each other, and none is empty."""
+    turns = Prompt.of(messages).turns
+    assert all(turn.parts for turn in turns)
+    assert all(one.role != other.role for one, other in itertools.pairwise(turns))
+
+
+def test_a_late_result_stands_behind_its_call() -> None:
+    """What the model has said before and after it came is one turn."""
+    call, result = ToolCallMessage("{}", call_id="1", tool="f"), ToolResultMessage("r", call_id="1")
+    wait, ok, more = UserMessage("Wait"), AssistantMessage("Ok"), AssistantMessage("More")
+    assert Prompt.of([call, wait, ok, result, more]).turns == (
+        Turn("assistant", (call,)),
+        Turn("user", (result, wait)),
+        Turn("assistant", (ok, more)),
+    )

@@ -65,12 +65,12 @@ def outcome(model: Model, max_retries: int = 2) -> object:
 RETRYABLE = [
     LLMConnectionError("x"),
     LLMTimeoutError("x"),
+    LLMTruncatedError("x"),
     *map(status, (408, 409, 429, 500, 502, 503, 504, 529, 599)),
     status(200, error_type="overloaded_error"),
     status(200, error_type="rate_limit_exceeded"),
 ]
 FINAL = [
-    LLMTruncatedError("x"),
     LLMProtocolError("x"),
     LLMEmptyCompletionError("x"),
     LLMParameterError("x"),

@@ -11,6 +11,7 @@ from miniagents.ext.llm.errors import LLMAnswerError, LLMParameterError
 from miniagents.ext.llm.messages import ToolCallMessage, ToolResultMessage
 from miniagents.ext.llm.structured import TypedAnswer, answer_schema, value_of
 from miniagents.testing import LLMServer, ToolUse
+from support.scripted_model import ScriptedModel
 
 STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 
@@ -86,6 +87,16 @@ async def test_an_answer_that_stays_wrong_is_an_error(way) -> None:
     assert isinstance(error, LLMAnswerError)
     assert error.partial_text == "I would rather not."
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(("max_turns", "asked"), [(1, 1), (2, 2), (3, 2)])
+async def test_a_repair_is_a_turn(max_turns: int, asked: int) -> None:
+    """The model is not asked for a better answer where it may not answer once more."""
+    model = ScriptedModel("I would rather not.")
+    async with MiniAgents():
+        *said, error = await model.agent.inquire("Where?", response_type=City, max_turns=max_turns).settled()
+    assert isinstance(error, LLMAnswerError)
+    assert len(model.prompts) == len(said) == asked
 
 
 async def test_the_answer_behind_tools_is_the_value(way) -> None:

@@ -498,3 +498,44 @@ def test_a_reader_that_leaves_changes_nothing() -> None:
         return str(result)
 
     assert run_virtual(scenario) == "01234"
+
+
+async def _broken(_: Any) -> AsyncIterator[str]:
+    yield "half"
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize("errors_as_messages", [False, True])
+@pytest.mark.parametrize("what", ["whole", "streamed", "nothing"])
+async def test_an_agent_that_fails_is_a_tool_that_fails(what: str, errors_as_messages: bool) -> None:
+    """The result has what was said and the error, and is marked as an error, also where errors are messages."""
+
+    @miniagent
+    async def helper(ctx) -> None:
+        if what == "streamed":
+            ctx.reply(Message.promise(_broken))
+            return
+        if what == "whole":
+            ctx.reply("half")
+        raise ValueError("boom")
+
+    async def ask_helper() -> Any:
+        replies = helper.inquire("?")
+        return await anext(aiter(replies)) if what == "streamed" else replies
+
+    model = ScriptedModel([ToolUse("helper", {"message": "?"}), ToolUse("ask_helper")], "done")
+    async with MiniAgents(errors_as_messages=errors_as_messages):
+        *_, answer = await model.agent.inquire("?", tools=[helper, ask_helper])
+    assert str(answer) == "done"
+    text = "ValueError: boom" if what == "nothing" else "half\n\nValueError: boom"
+    assert model.results == [("helper", text, True), ("ask_helper", text, True)]
+
+
+async def test_a_call_for_the_caller_ends_the_reply_beside_others_too() -> None:
+    """Where one of several calls is for whoever has asked, the others run, and the model is not asked again."""
+    theirs = {"type": "function", "function": {"name": "theirs"}}
+    model = ScriptedModel([ToolUse("double", {"number": 4}), ToolUse("theirs", {})], "not asked for")
+    async with MiniAgents():
+        ours, foreign, result = await model.agent.inquire("?", tools=[double, theirs])
+    assert (ours["tool"], foreign["tool"], str(result)) == ("double", "theirs", "8")
+    assert len(model.prompts) == 1

@@ -13,6 +13,7 @@ from miniagents.ext.llm._answer_part import AnswerPart
 from miniagents.ext.llm._answer_writer import AnswerWriter
 from miniagents.ext.llm._recorder import Question
 from miniagents.ext.llm._secrets import SecretFilter, hide, hide_in
+from miniagents.ext.llm._slots import Slot
 from miniagents.ext.llm._wire import SurrogateFilter
 from miniagents.ext.llm.errors import LLMEmptyCompletionError
 from miniagents.ext.llm.messages import SystemMessage
@@ -67,9 +68,9 @@ class LoggedAnswer(AnswerWriter):
         self._question = question
         self._log = _Log(log, *args)
 
-    def begin(self) -> None:
+    def begin(self, slot: Slot | None = None) -> None:
         """As of every answer."""
-        super().begin()
+        super().begin(slot)
         self._log.open(self._question)
         self._log.begin()
 

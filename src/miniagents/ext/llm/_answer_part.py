@@ -1,8 +1,10 @@
 """A message of an answer, written piece by piece by whoever reads the answer."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
+from miniagents.ext.llm._slots import Slot
 from miniagents.ext.llm._wire import SurrogateFilter
 from miniagents.messages import Message, MessagePromise
 from miniagents.promising import StreamAppender
@@ -56,10 +58,15 @@ class AnswerPart(MessagePromise):
         if text := self._filter.feed(text):
             self._appender.append(text)
 
-    async def wait_for_readers(self) -> None:
-        """Wait while the text is `max_ahead` pieces ahead of its foremost reader."""
-        if self._backpressure is not None and self._context is not None:
-            await self._backpressure.wait_for_readers(len(self._log.items), self._context.held_back)
+    async def wait_for_readers(self, slot: Slot | None) -> None:
+        """Wait while the text is `max_ahead` pieces ahead of its foremost reader.
+
+        If others wait for the `slot` that this holds up, it may go on without readers.
+        """
+        bound, made = self._backpressure, len(self._log.items)
+        if bound is not None and self._context is not None and bound.is_far_ahead(made):
+            with slot.held_back(bound.take_all) if slot is not None else nullcontext():
+                await bound.wait_for_readers(made, self._context.held_back)
 
     def finish(self, fields: Mapping[str, Any]) -> None:
         """End the message, with these fields."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from miniagents.agents import InteractionContext
 from miniagents.ext.llm import _limits
 from miniagents.ext.llm._answer_part import AnswerPart
+from miniagents.ext.llm._slots import Slot
 from miniagents.ext.llm._wire import SurrogateFilter, valid_text
 from miniagents.ext.llm.errors import LLMEmptyCompletionError
 from miniagents.ext.llm.messages import AssistantMessage, ThinkingMessage, ToolCallMessage
@@ -50,6 +51,7 @@ class AnswerWriter:
         self._calls: dict[int | str, _Call] = {}
         self._signature: list[str] = []
         self._fields: dict[str, Any] = {}
+        self._slot: Slot | None = None
         self._length = 0
         self._pieces = 0
 
@@ -68,9 +70,15 @@ class AnswerWriter:
         """What the provider has told so far of the answer as a whole."""
         return self._fields
 
-    def begin(self) -> None:
-        """An attempt begins: what an earlier one has told of its answer does not count."""
+    @property
+    def length(self) -> int:
+        """How many characters the answer has so far, with thoughts and calls."""
+        return self._length
+
+    def begin(self, slot: Slot | None = None) -> None:
+        """An attempt begins, in this slot: what an earlier one has told of its answer does not count."""
         self._fields.clear()
+        self._slot = slot
 
     async def write(self, event: AnswerEvent) -> None:
         """Add to the reply. Waits for its readers, if they are too far behind."""
@@ -150,7 +158,7 @@ class AnswerWriter:
         self._check_length(text)
         part.write(text)
         if message_class is self._answer_class:  # of all else, nobody may want to read it before what follows
-            await part.wait_for_readers()
+            await part.wait_for_readers(self._slot)
         return part
 
     def _open(self, message_class: type[Message], **known: Any) -> AnswerPart:

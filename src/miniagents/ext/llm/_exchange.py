@@ -17,13 +17,15 @@ from miniagents.ext.llm._recorder import Listener, Question, current_recording
 from miniagents.ext.llm._retry import Attempt
 from miniagents.ext.llm._sdk import refusals_explained
 from miniagents.ext.llm._secrets import Secrets
-from miniagents.ext.llm._usage import Meter
+from miniagents.ext.llm._slots import Slot
+from miniagents.ext.llm._usage import Meter, tokens_in
 from miniagents.ext.llm.errors import LLMError, LLMParameterError, LLMStatusError
 from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.messages import AssistantMessage
 from miniagents.ext.llm.prompt import Prompt
 from miniagents.ext.llm.provider import AnswerEvent, LLMProvider
 from miniagents.messages import Message
+from miniagents.messages.usage import Usage
 
 _KEY_REFUSED: Final = 401
 
@@ -115,23 +117,31 @@ class Exchange:
         self.provider.check_model(model, base_url_of(client))
         meter = Meter(self.provider.price_name or base_url_of(client), str(model))
         await meter.prepare()
-        async for attempt in self._access.attempts(client, estimated_tokens(question.prompt)):
+        asked = estimated_tokens(question.prompt)
+        async for attempt in self._access.attempts(client, asked):
             async with attempt as slot:
                 check_budget()
                 meter.sent()
+                is_complete = False
                 try:
-                    await self._read(client, request, answer, attempt)
+                    await self._read(client, request, answer, attempt, slot)
+                    is_complete = True
                 finally:
-                    if tokens := meter.answered(answer.fields):
+                    estimate = Usage()
+                    if answer.has_begun:
+                        estimate = Usage(input_tokens=asked, output_tokens=tokens_in(answer.length))
+                    if tokens := meter.answered(answer.fields, estimate, is_complete=is_complete):
                         slot.used(tokens)
 
     @property
     def _access(self) -> Access:
         return Access(self.provider, self.async_client, self.options, self.limits)
 
-    async def _read(self, client: Any, request: Mapping[str, Any], answer: Listener, attempt: Attempt) -> None:
+    async def _read(
+        self, client: Any, request: Mapping[str, Any], answer: Listener, attempt: Attempt, slot: Slot
+    ) -> None:
         """Send the request, and reply with what comes."""
-        answer.begin()
+        answer.begin(slot)
         with self._access.errors_explained(client):
             async with AsyncExitStack() as opened, aclosing(self._events(client, request, opened)) as events:
                 async for event in events:
@@ -160,5 +170,5 @@ class Exchange:
 
 
 def estimated_tokens(prompt: Prompt) -> int:
-    """About how many tokens a prompt has: four characters are one."""
-    return (len(prompt.system) + sum(len(str(part)) for turn in prompt.turns for part in turn.parts)) // 4
+    """About how many tokens a prompt has."""
+    return tokens_in(len(prompt.system) + sum(len(str(part)) for turn in prompt.turns for part in turn.parts))

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from miniagents.ext._threads import beside_the_loop
-from miniagents.messages import Message, MessagePromise, MessageSequencePromise
+from miniagents.ext.llm.errors import ToolError
+from miniagents.messages import ErrorMessage, Message, MessagePromise, MessageSequencePromise
 from miniagents.promising.stream import closing
 
 
@@ -32,16 +33,32 @@ async def call_function(function: Callable[..., Any], arguments: dict[str, Any])
 
 
 async def said_in(replies: MessageSequencePromise) -> AsyncGenerator[str, None]:
-    """The text of the answers in a reply, with empty lines between them, while they come."""
-    is_first = True
+    """The text of the answers in a reply, with empty lines between them, while they come.
+
+    Raises `ToolError` for an error among them that has arrived as a message.
+    """
+    between = ""
     async for promise in replies:
         if not promise.message_class.is_answer:
             continue
-        if not is_first:
-            yield "\n\n"
-        is_first = False
-        async for token in promise:
-            yield token
+        async with closing(_said_in_one(promise)) as tokens:
+            async for token in tokens:
+                if between:
+                    yield between
+                between = ""
+                yield token
+        between = "\n\n"
+
+
+async def _said_in_one(promise: MessagePromise) -> AsyncGenerator[str, None]:
+    said = 0
+    async for token in promise:
+        if promise.message_class is ErrorMessage:
+            break  # the text of the error is the rest of this message
+        said += len(token)
+        yield token
+    if promise.message_class is ErrorMessage:
+        raise ToolError(str(await promise)[said:].lstrip("\n"))
 
 
 async def _text_of(result: Any) -> AsyncGenerator[str, None]:
@@ -49,7 +66,11 @@ async def _text_of(result: Any) -> AsyncGenerator[str, None]:
         async with closing(said_in(result)) as pieces:
             async for piece in pieces:
                 yield piece
-    elif isinstance(result, AsyncIterable):  # a promise of a message too
+    elif isinstance(result, MessagePromise):
+        async with closing(_said_in_one(result)) as pieces:
+            async for piece in pieces:
+                yield piece
+    elif isinstance(result, AsyncIterable):
         async with closing(result) as pieces:
             async for piece in pieces:
                 yield _as_text(piece)
@@ -60,6 +81,8 @@ async def _text_of(result: Any) -> AsyncGenerator[str, None]:
 def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return str.__str__(value)  # the text of a member of an enum, not its name
+    if isinstance(value, ErrorMessage):
+        raise ToolError(str(value))
     if isinstance(value, Message):
         return str(value)
     return to_json(value).decode()

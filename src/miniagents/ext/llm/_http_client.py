@@ -1,6 +1,5 @@
 """Providers that are asked over plain HTTP, without an SDK. Imported with the HTTP client, when one is first asked."""
 
-import json
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -8,6 +7,7 @@ import httpx2
 
 from miniagents.ext.llm import _limits, _pool
 from miniagents.ext.llm._http import limit_body
+from miniagents.ext.llm._json_body import json_of
 from miniagents.ext.llm._sdk import error_of_status
 from miniagents.ext.llm.errors import LLMParameterError
 
@@ -39,7 +39,7 @@ class HTTPClient:
         """
         body, options = _split(request)
         try:
-            content = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+            content = await json_of(body)
         except (TypeError, ValueError, RecursionError) as error:
             raise LLMParameterError(f"The request to {provider} cannot be written as JSON: {error}") from error
         headers = {"content-type": "application/json", **(options.get("extra_headers") or {})}

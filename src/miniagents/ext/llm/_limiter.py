@@ -9,7 +9,8 @@ async with limiter_for("OpenAI", url, key, Limits(concurrency=8)).slot(estimated
 
 **Hold a slot only while a request is open.** An agent that keeps one while it runs a tool, or asks another agent, waits
 for slots that those who wait for it may hold, and with enough of them nobody can go on. A reader who holds back the
-stream (`max_ahead`) keeps the request open, and so its slot, for as long as it does not read.
+stream (`max_ahead`) keeps the request open, and so its slot, for as long as it does not read; `Slot.held_back` tells
+the limiter, which lets one of them go on when nobody else can.
 
 To wait for a slot is not the silence of a model: what limits that begins inside of the block.
 """

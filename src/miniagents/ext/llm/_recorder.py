@@ -17,6 +17,7 @@ from miniagents.ext.llm._recorded import Recorded, RecordedError, masked
 from miniagents.ext.llm._recorded_request import CanonicalRequest, canonical, canonical_json, difference
 from miniagents.ext.llm._recording_file import RecordingFile
 from miniagents.ext.llm._secrets import Secrets
+from miniagents.ext.llm._slots import Slot
 from miniagents.ext.llm.errors import LLMRecordingError
 from miniagents.ext.llm.prompt import Prompt
 from miniagents.ext.llm.provider import AnswerEvent
@@ -37,8 +38,13 @@ class Listener(Protocol):
         """What was told so far of the answer as a whole."""
         ...
 
-    def begin(self) -> None:
-        """An attempt begins; nothing of one before it counts."""
+    @property
+    def length(self) -> int:
+        """How many characters it has so far, with thoughts and calls."""
+        ...
+
+    def begin(self, slot: Slot | None = None) -> None:
+        """An attempt begins, in this slot; nothing of one before it counts."""
 
     async def write(self, event: AnswerEvent) -> None:
         """The next event. Waits as long as no more is wanted."""
@@ -141,16 +147,21 @@ class _Tape:
         return self._answer.fields
 
     @property
+    def length(self) -> int:
+        """As the answer has."""
+        return self._answer.length
+
+    @property
     def seconds(self) -> float:
         """Since the request."""
         return self._clock() - self._began
 
-    def begin(self) -> None:
+    def begin(self, slot: Slot | None = None) -> None:
         """Forget the attempt before."""
         self.is_running = True
         self._began = self._clock()
         self.events = []
-        self._answer.begin()
+        self._answer.begin(slot)
 
     async def write(self, event: AnswerEvent) -> None:
         """Note the event, and pass it on."""

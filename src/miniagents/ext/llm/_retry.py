@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final
 
 from miniagents.ext.llm._slots import Limiter, Slot
-from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMStatusError, LLMTimeoutError
+from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMStatusError, LLMTimeoutError, LLMTruncatedError
 
 __all__ = ["DEFAULT_MAX_RETRIES", "MAX_RETRY_AFTER", "Attempt", "Attempts", "is_retryable"]
 
@@ -39,7 +39,7 @@ def is_retryable(error: BaseException) -> bool:
         if error.status == 200:
             return error.error_type in _RETRYABLE_TYPES
         return error.status in _RETRYABLE_STATUSES or error.status >= 500
-    return isinstance(error, (LLMConnectionError, LLMTimeoutError))
+    return isinstance(error, (LLMConnectionError, LLMTimeoutError, LLMTruncatedError))
 
 
 class Attempts:

@@ -10,7 +10,7 @@ import math
 import random
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Final
@@ -83,6 +83,19 @@ class Slot:
         """Let nobody begin for so long; see `Limiter.pause`."""
         self._limiter.pause(seconds)
 
+    @contextlib.contextmanager
+    def held_back(self, lift: Callable[[], None]) -> Iterator[None]:
+        """For as long as the request is open only because its answer is ahead of its readers.
+
+        `lift` lets it go on. It is called, in this event loop, if somebody waits for a slot and all that are open are
+        held back: the readers may be among those who wait.
+        """
+        self._limiter.do(partial(self._limiter.hold, self, lift))
+        try:
+            yield
+        finally:
+            self._limiter.do(partial(self._limiter.let_go, self))
+
     def take_ticket(self) -> bool:
         """Whether there was a ticket. It is gone then."""
         try:
@@ -148,6 +161,7 @@ class Limiter:
         self._at_work = threading.Lock()
         self._waiting: OrderedDict[Slot, None] = OrderedDict()
         self._called: dict[Slot, None] = {}  # who may begin, and has not done so yet
+        self._held: dict[Slot, Callable[[], None]] = {}  # open, and held back by readers, in the order of their coming
         self._open = 0  # those who were called included
         self._rates = RateWindow()
         self._paused_until = -math.inf
@@ -233,6 +247,15 @@ class Limiter:
         self._open -= 1
         self._admit()
 
+    def hold(self, slot: Slot, lift: Callable[[], None]) -> None:
+        """Order: an open slot is held back by the readers of its answer."""
+        self._held[slot] = lift
+        self._admit()
+
+    def let_go(self, slot: Slot) -> None:
+        """Order: the slot is held back no more."""
+        self._held.pop(slot, None)
+
     def correct(self, slot: Slot, tokens: int) -> None:
         """Order: this is what the request has had."""
         if slot.charge is not None:
@@ -275,6 +298,8 @@ class Limiter:
             if at > now:
                 if at < math.inf:
                     self._set_alarms(now, at)
+                else:
+                    self._lift_one()
                 return
             del self._waiting[slot]
             if not self._call(slot, now):
@@ -284,6 +309,15 @@ class Limiter:
         if self._open >= self._limits.concurrency:
             return math.inf
         return max(self._paused_until, self._not_before, self._rates.open_at(now, slot.estimated_tokens, self._limits))
+
+    def _lift_one(self) -> None:
+        """Let the one that is held back for the longest go on, if nobody else can give up a slot."""
+        if self._held and len(self._held) >= self._open:
+            slot, lift = next(iter(self._held.items()))
+            del self._held[slot]
+            logger.debug("%s: an answer goes on ahead of its readers, because others wait for its slot.", self.name)
+            assert slot.loop is not None
+            _in_loop(slot.loop, lift)
 
     def _call(self, slot: Slot, now: float) -> bool:
         """Whether the slot could be told that it may begin."""

@@ -24,21 +24,36 @@ class Meter:
         """A request is sent."""
         record_usage(Usage(calls=1, cost=Decimal(0)), model=self._model)
 
-    def answered(self, fields: Mapping[str, Any]) -> int:
-        """An answer has ended, or broken off, and this is what the provider has told of it. Gives its tokens."""
+    def answered(self, fields: Mapping[str, Any], estimate: Usage, *, is_complete: bool = True) -> int:
+        """An answer has ended, or broken off, and this is what the provider has told of it. Gives its tokens.
+
+        `estimate` has the tokens that it will have had, none if there was no answer. They count where the provider has
+        told none, and those of an answer that has broken off behind the figures; their price is not known.
+        """
         figures = fields.get("usage")
-        if not figures:
-            return 0
-        usage = self._usage_of(figures)
-        record_usage(usage, model=self._model)
+        usage = self._usage_of(figures) if figures else Usage()
+        if not usage.tokens:
+            usage = estimate
+        elif not is_complete and estimate.output_tokens > usage.output_tokens:
+            usage = Usage(
+                input_tokens=usage.input_tokens,
+                output_tokens=estimate.output_tokens,
+                cached_input_tokens=usage.cached_input_tokens,
+                cost=usage.cost,
+                unpriced_calls=1,
+            )
+        if usage.tokens:
+            record_usage(usage, model=self._model)
         return usage.tokens
 
     def _usage_of(self, figures: Mapping[str, Any]) -> Usage:
         details = figures.get("prompt_tokens_details") or figures.get("input_tokens_details") or {}
-        # Anthropic counts the input tokens apart that were read from a cache or written to one.
         read, written = _count(figures, "cache_read_input_tokens"), _count(figures, "cache_creation_input_tokens")
+        # Anthropic counts the input tokens apart that were read from a cache or written to one. Whoever tells the same
+        # in OpenAI's words, such as LiteLLM, has them in `prompt_tokens` already.
+        apart = 0 if "prompt_tokens" in figures else read + written
         tokens = Usage(
-            input_tokens=_count(figures, "input_tokens") + read + written,
+            input_tokens=_count(figures, "input_tokens") + apart,
             output_tokens=_count(figures, "output_tokens"),
             cached_input_tokens=read or _count(details, "cached_tokens"),
         )
@@ -49,6 +64,11 @@ class Meter:
             cached_input_tokens=tokens.cached_input_tokens,
             cost=cost,
         )
+
+
+def tokens_in(characters: int) -> int:
+    """About how many tokens a text of so many characters has: four characters are one."""
+    return -(-characters // 4)
 
 
 def _count(figures: Mapping[str, Any], name: str) -> int:

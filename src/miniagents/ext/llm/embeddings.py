@@ -20,7 +20,7 @@ from miniagents.ext.llm._exchange import Patience
 from miniagents.ext.llm._sdk import error_in_answer, refusals_explained
 from miniagents.ext.llm._secrets import Secrets
 from miniagents.ext.llm._shown import Shown
-from miniagents.ext.llm._usage import Meter
+from miniagents.ext.llm._usage import Meter, tokens_in
 from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, texts, valid_text
 from miniagents.ext.llm.errors import (
     LLMError,
@@ -33,6 +33,7 @@ from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.llm_common import DEFAULT_MAX_SILENCE
 from miniagents.ext.llm.provider import Provider
 from miniagents.messages import Message
+from miniagents.messages.usage import Usage
 
 __all__ = ["DEFAULT_BATCH_SIZE", "EmbeddingMessage", "EmbeddingProvider", "embedding_agent"]
 
@@ -183,14 +184,15 @@ class _Question:
             meter = Meter(provider.price_name or base_url_of(client), str(model))
             await meter.prepare()
             vectors: list[tuple[float, ...]] = []
-            async for attempt in access.attempts(client, sum(map(len, said)) // 4):
+            estimate = Usage(input_tokens=tokens_in(sum(map(len, said))))
+            async for attempt in access.attempts(client, estimate.tokens):
                 async with attempt as slot:
                     check_budget()
                     meter.sent()
                     answer = await self._send(client, {**self._parameters, "input": said})
                     vectors = _vectors_in(answer, len(said), provider.name)
                     told = _told_by(answer)
-                    if tokens := meter.answered(told):
+                    if tokens := meter.answered(told, estimate):
                         slot.used(tokens)
         except LLMError as error:
             secrets.keep_out_of(error)

@@ -144,8 +144,10 @@ class _Dialog:
             latest = calls[-1][0]
             side, place = calls.pop(next(index for index, (side, _) in enumerate(calls) if side is latest))
             side.results[place] = message
-            # What the model says after a result is another turn, also if nobody has said anything between.
-            self._side("user")
+            # What the model says after a result is another turn, also if nobody has said anything between. A result
+            # that comes later goes to the turn after its call, and nothing comes between what the model says then.
+            if side is self._sides[-1]:
+                self._side("user")
 
     def turns(self) -> tuple[Turn, ...]:
         turns: list[Turn] = []
