@@ -58,7 +58,7 @@ class ToolCalls:
                 raise  # a user that the tool has asked, or who was to approve, has ended the dialog
             except Exception as error:
                 known_at_end["is_error"] = True
-                what = str(error)
+                what = str(error) if str(error).strip() else "The tool has failed."  # an empty error is refused
                 if not isinstance(error, ToolError):
                     logger.info("The tool %s has failed.", call.tool, exc_info=error)
                     what = describe_error(error)

@@ -22,6 +22,11 @@ class OpenAICompatibleProvider(HTTPProvider, OpenAIProvider):
     model_variable: ClassVar[str | None] = None
     default_model: ClassVar[str | None] = None
     path: ClassVar[str] = "chat/completions"
+    wants_thoughts: ClassVar[bool] = True
+
+    def sent_id(self, given: str) -> str:
+        """As it is: some models read in their ids how many calls there were."""
+        return given
 
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `/chat/completions`."""
