@@ -495,3 +495,13 @@ def test_a_reader_that_leaves_changes_nothing() -> None:
         return str(result)
 
     assert run_virtual(scenario) == "01234"
+
+
+@pytest.mark.parametrize("given", [iter([double]), (one for one in [double])], ids=["iterator", "generator"])
+async def test_tools_that_can_be_read_only_once_are_refused(given: Any) -> None:
+    """They would be gone at the second call of a fork, so the first one says that a list is wanted."""
+    agent = ScriptedModel("Fine.").agent.fork(tools=given)
+    async with MiniAgents():
+        for _ in range(2):
+            with pytest.raises(LLMParameterError, match="`tools` is a list of tools, not"):
+                await agent.inquire("?")

@@ -9,6 +9,7 @@ from miniagents.agents import MiniAgent
 from miniagents.ext.llm._anthropic_media import media_block
 from miniagents.ext.llm._body import AnswerParts, parts_of
 from miniagents.ext.llm._client import base_url_of, limited_http_client
+from miniagents.ext.llm._schemas import for_anthropic
 from miniagents.ext.llm._sdk import error_in_answer
 from miniagents.ext.llm._sent_calls import call_id, object_of
 from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, texts
@@ -27,6 +28,9 @@ DEFAULT_MAX_TOKENS: Final = 8192
 
 # The API takes these, or a model of its may, but the function of the SDK has lost them.
 _ONLY_IN_THE_BODY: Final = ("temperature", "top_p", "top_k")
+
+# To a schema that the API does not take the model is not held, but it can be asked.
+_IN_WORDS: Final = "Answer with JSON that this JSON schema describes, and with nothing else, not even a code fence:"
 
 _THOUGHTS: Final = ("thinking", "redacted_thinking")
 
@@ -76,13 +80,18 @@ class AnthropicProvider(LLMProvider):
         in_body = {name: request.pop(name) for name in _ONLY_IN_THE_BODY if name in request}
         if in_body:
             request["extra_body"] = {**in_body, **(request.get("extra_body") or {})}
-        if prompt.system:
-            request["system"] = prompt.system
+        system = [prompt.system] if prompt.system else []
         if prompt.tools:
             request["tools"] = [*parameters.get("tools", ()), *map(_tool, prompt.tools)]
         if prompt.answer is not None:
-            form = {"type": "json_schema", "schema": prompt.answer.schema}
-            request["output_config"] = {**(request.get("output_config") or {}), "format": form}
+            schema = for_anthropic(prompt.answer.schema) if prompt.answer.strict else None
+            if schema is None:
+                system.append(f"{_IN_WORDS}\n\n{json.dumps(prompt.answer.schema, ensure_ascii=False)}")
+            else:
+                form = {"type": "json_schema", "schema": schema}
+                request["output_config"] = {**(request.get("output_config") or {}), "format": form}
+        if system:
+            request["system"] = "\n\n".join(system)
         request["messages"] = [
             {"role": turn.role, "content": content} for turn in prompt.turns if (content := self._content(turn))
         ]
