@@ -221,7 +221,9 @@ async def test_a_bad_address_does_not_tell_its_password() -> None:
     assert SECRET not in everything_told(error)
 
 
-OWN_CLIENTS = pytest.mark.parametrize("agent", [openai_agent, anthropic_agent, openai_compatible_agent.fork(model="m")])
+OWN_CLIENTS = pytest.mark.parametrize(
+    "agent", [openai_agent, anthropic_agent, openai_compatible_agent.fork(base_url=None, model="m")]
+)
 
 
 @OWN_CLIENTS
@@ -253,13 +255,13 @@ async def test_a_client_of_ones_own_has_its_own_options(agent: Any, options: dic
 
 
 async def test_a_client_of_ones_own_knows_where_its_server_is() -> None:
-    """With a client of the SDK, whoever asks a compatible server needs no address; `None` and nothing are no options."""
+    """Beside a client of the SDK a compatible server needs no address; `None` and an empty text are no options."""
     async with (
         LLMServer(reply="fine") as server,
         openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="key") as client,
         MiniAgents(),
     ):
-        agent = openai_compatible_agent.fork(model="m", async_client=client)
+        agent = openai_compatible_agent.fork(base_url=None, model="m", async_client=client)
         (answer,) = await agent.inquire("hi", api_key="", max_retries=None)
     assert str(answer) == "fine"
 

@@ -44,12 +44,13 @@ _PROVIDER: Final = OpenAICompatibleProvider()
 
 @miniagent
 async def openai_compatible_agent(
-    ctx: InteractionContext, /, *, base_url: str | None = None, model: str, **parameters: Any
+    ctx: InteractionContext, /, *, base_url: str | None, model: str, **parameters: Any
 ) -> None:
     """A model behind a server that speaks OpenAI's protocol: Ollama, vLLM, LM Studio, llama.cpp, many hosted ones.
 
     - `base_url`: where it is, such as `http://localhost:11434/v1` (Ollama), `http://localhost:8000/v1` (vLLM) or
-      `http://localhost:1234/v1` (LM Studio). Only an `AsyncOpenAI` of your own, as `async_client`, knows it by itself.
+      `http://localhost:1234/v1` (LM Studio). `None` with an `AsyncOpenAI` of your own,
+      as `async_client`, which knows it.
     - `model`: one that the server has.
     - `api_key`: if the server wants one; `OPENAI_API_KEY` is not sent to it.
 
