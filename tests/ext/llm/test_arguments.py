@@ -219,3 +219,60 @@ async def test_a_bad_address_does_not_tell_its_password() -> None:
     error = await error_of(openai_agent, base_url=f"user:{SECRET}@host/v1?key={SECRET}", api_key=SECRET)
     assert "host/v1" in str(error)
     assert SECRET not in everything_told(error)
+
+
+OWN_CLIENTS = pytest.mark.parametrize(
+    "agent", [openai_agent, anthropic_agent, openai_compatible_agent.fork(base_url=None, model="m")]
+)
+
+
+@OWN_CLIENTS
+@pytest.mark.parametrize("key", ["sk-schl\u00fcssel", "two words", "line\n"], ids=["letter", "space", "line"])
+async def test_a_key_that_no_header_can_carry_is_refused(agent: Any, key: str) -> None:
+    """It is refused before anything is sent, by every provider, and not told."""
+    async with LLMServer() as server:
+        url = server.url if agent is anthropic_agent else f"{server.url}/v1"
+        error = await error_of(agent, base_url=url, api_key=key)
+        assert server.requests == []
+    assert type(error) is LLMParameterError
+    assert "has a character in it that no key has" in str(error)
+    assert key not in everything_told(error)
+
+
+@OWN_CLIENTS
+@pytest.mark.parametrize(
+    "options",
+    [{"api_key": SECRET}, {"base_url": "http://h/v1"}, {"max_retries": 0}, {"api_key": "k", "max_retries": 1}],
+)
+async def test_a_client_of_ones_own_has_its_own_options(agent: Any, options: dict[str, Any]) -> None:
+    """What only the maker of a client can choose is refused beside it, by name, and nothing is sent."""
+    async with LLMServer() as server, openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="key") as client:
+        error = await error_of(agent, async_client=client, **options)
+        assert server.requests == []
+    assert type(error) is LLMParameterError
+    assert "`async_client` has its own " + " and ".join(f"`{name}`" for name in options) in str(error)
+    assert SECRET not in everything_told(error)
+
+
+async def test_a_client_of_ones_own_knows_where_its_server_is() -> None:
+    """Beside a client of the SDK a compatible server needs no address; `None` and an empty text are no options."""
+    async with (
+        LLMServer(reply="fine") as server,
+        openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="key") as client,
+        MiniAgents(),
+    ):
+        agent = openai_compatible_agent.fork(base_url=None, model="m", async_client=client)
+        (answer,) = await agent.inquire("hi", api_key="", max_retries=None)
+    assert str(answer) == "fine"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("model", 3), ("model", ["m"]), ("model", b"m"), ("stream", "no"), ("stream", 1)], ids=repr
+)
+async def test_a_model_and_a_stream_of_another_type_are_refused(way, name: str, value: Any) -> None:
+    """A `model` is a text, and `stream` is true or false; anything else is an error that names it."""
+    async with LLMServer() as server:
+        error = await error_of(way.agent(server), **{name: value})
+        assert server.requests == []
+    assert type(error) is LLMParameterError
+    assert str(error).startswith(f"`{name}` is ")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from miniagents import MiniAgents
@@ -89,3 +90,30 @@ def test_a_provider_is_short() -> None:
     block = next(block for block in blocks_of(PAGE) if "class ExampleProvider" in block.program(""))
     lines = PAGE.read_text(encoding="utf-8").splitlines()[block.line :]
     assert lines.index("```") < 60
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+async def test_what_is_behind_the_question_mark_of_an_address_stays_there(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The path is put before the query of `base_url`, `extra_query` is added to it, and escapes stay as they are."""
+    sent: list[str] = []
+
+    async def send(_: httpx2.AsyncClient, request: httpx2.Request, **__: Any) -> None:
+        sent.append(str(request.url))
+        raise httpx2.ConnectError("No.")
+
+    monkeypatch.setattr(httpx2.AsyncClient, "send", send)
+    async with MiniAgents():
+        agent = llm_agent.fork(provider=Example(), model="m", api_key="key", max_retries=0)
+        for base, query in (("?version=1", {"x": "2"}), ("?version=1", {}), ("", {"x": "2"}), ("", {})):
+            await agent.inquire("hi", base_url=f"http://127.0.0.1/a%2Fb{end}{base}", extra_query=query).settled()
+    where = "http://127.0.0.1/a%2Fb/v1/messages"
+    assert sent == [f"{where}?version=1&x=2", f"{where}?version=1", f"{where}?x=2", where]
+
+
+@pytest.mark.parametrize("end", ["", "/", "?version=1", "/?version=1"])
+async def test_a_server_is_found_behind_its_address(end: str) -> None:
+    """With or without a slash or a query at the end of its address."""
+    async with LLMServer(reply="Hi.") as server, MiniAgents():
+        assert str((await agent_of(server, api_key="key", base_url=server.url + end).inquire("hi"))[0]) == "Hi."

@@ -1,16 +1,20 @@
 """Answers that are values: what the model is asked for, what it is held to, and what becomes of a wrong answer."""
 
+import datetime
 import json
-from typing import Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 
 from miniagents import MessageSequence, MiniAgents
+from miniagents.ext.llm.anthropic import AnthropicProvider
 from miniagents.ext.llm.errors import LLMAnswerError, LLMParameterError
-from miniagents.ext.llm.messages import ToolCallMessage, ToolResultMessage
+from miniagents.ext.llm.messages import ToolCallMessage, ToolResultMessage, UserMessage
+from miniagents.ext.llm.prompt import Prompt
 from miniagents.ext.llm.structured import TypedAnswer, answer_schema, value_of
 from miniagents.testing import LLMServer, ToolUse
+from support.llm_ways import WAYS
 from support.scripted_model import ScriptedModel
 
 STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
@@ -193,3 +197,101 @@ async def test_a_reply_without_a_message_has_no_value() -> None:
     async with MiniAgents():
         with pytest.raises(LLMAnswerError, match="no answer"):
             await value_of(MessageSequence.turn_into_sequence_promise([]), City)
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int = Field(ge=0, le=9)
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    name: str = Field(min_length=1, max_length=9, pattern="^[A-Z]", description="what it hears")
+    toys: list[str] = Field([], min_length=2, max_length=3)
+
+
+Pet = Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+class Home(BaseModel):
+    pet: Pet
+    born: datetime.date
+
+
+def words_of(schema: Any) -> set[str]:
+    """The words of the language of schemas that are in one."""
+    waiting, words = [schema], set[str]()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            words |= node.keys() - {"properties", "$defs"}
+            for name in ("properties", "$defs"):
+                waiting += node.get(name, {}).values()
+            waiting += [value for name, value in node.items() if name not in ("properties", "$defs", "required")]
+    return words
+
+
+async def sent_for(way, response_type: Any, answer: str) -> dict[str, Any]:
+    async with LLMServer(reply=answer) as server, MiniAgents():
+        replies = way.agent(server).inquire("?", response_type=response_type, system="Be brief.")
+        value: Any = await value_of(replies, response_type)
+    assert value is not None
+    body: dict[str, Any] = server.requests[0].body
+    return body
+
+
+async def test_a_choice_between_types_is_asked_for_as_providers_know_it(way) -> None:
+    """One of several types is any of them, without the word for what tells them apart, which no provider takes."""
+    body = await sent_for(way, Home, '{"pet": {"kind": "cat", "lives": 9}, "born": "2020-01-01"}')
+    if way.is_anthropic:
+        schema = body["output_config"]["format"]["schema"]
+    else:
+        form = body["text"]["format"] if way.is_of_responses else body["response_format"]["json_schema"]
+        assert form["strict"] is True
+        schema = form["schema"]
+    assert schema["properties"]["pet"]["anyOf"] == [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]
+    assert not words_of(schema) & {"oneOf", "discriminator", "mapping"}
+
+
+@pytest.mark.parametrize("response_type", [tuple[int, str], dict[str, Any], list[Any]], ids=str)
+def test_what_no_provider_can_hold_a_model_to_is_not_strict(response_type: Any) -> None:
+    """Neither a tuple, nor an open object, nor a value of any kind has a strict schema."""
+    assert not answer_schema(response_type).strict
+
+
+def test_anthropic_is_told_in_words_what_its_schemas_do_not_know() -> None:
+    """Limits of numbers, texts and lists are in the description; all else of the schema stays as it is."""
+    wanted = answer_schema(Home)
+    before = json.dumps(wanted.schema)
+    prompt = Prompt.of([UserMessage("?")], answer=wanted)
+    config = AnthropicProvider().make_request(
+        prompt, {"model": "m", "stream": True, "output_config": {"effort": "low"}}
+    )
+    schema = config["output_config"]["format"]["schema"]
+    assert config["output_config"]["effort"] == "low"
+    limits = {"minimum", "maximum", "minLength", "maxLength", "pattern", "maxItems", "minItems"}
+    assert limits - words_of(wanted.schema) == set()
+    assert limits & words_of(schema) == set()
+    assert schema["$defs"]["Cat"]["properties"]["lives"]["description"] == "{maximum: 9, minimum: 0}"
+    name = schema["$defs"]["Dog"]["properties"]["name"]
+    assert name["description"].startswith("what it hears\n\n{")
+    assert "maxLength: 9" in name["description"]
+    assert schema["properties"]["born"]["format"] == "date"
+    assert schema["$defs"]["Dog"]["required"] == ["kind", "name", "toys"]
+    assert json.dumps(wanted.schema) == before
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.startswith("anthropic")], indirect=True)
+@pytest.mark.parametrize(
+    ("response_type", "answer"),
+    [(dict[str, int], '{"a": 1}'), (Node, '{"name": "a", "parent": null}'), (tuple[int, str], '[1, "a"]')],
+    ids=["open", "recursive", "tuple"],
+)
+async def test_anthropic_is_asked_in_words_for_what_it_cannot_be_held_to(way, response_type: Any, answer: str) -> None:
+    """A schema that the API would refuse is told in the system prompt, and the answer is validated all the same."""
+    body = await sent_for(way, response_type, answer)
+    assert "output_config" not in body
+    assert body["system"].startswith("Be brief.\n\n")
+    assert json.loads(body["system"].splitlines()[-1]) == answer_schema(response_type).schema

@@ -409,3 +409,24 @@ async def test_a_tool_of_ones_own_may_do_as_it_likes() -> None:
 def test_a_function_tool_tells_what_it_is() -> None:
     """The `repr` of a tool has its class and its name."""
     assert (repr(tool(add)), isinstance(tool(add), FunctionTool)) == ("<FunctionTool add>", True)
+
+
+def test_a_method_in_the_body_of_its_class_is_no_tool_yet() -> None:
+    """A model cannot write `self`, so the decorator says what to do; the method of an object is a tool."""
+    with pytest.raises(LLMParameterError, match=r"The function find is a method.*`tool\(thing\.find\)`"):
+
+        class Broken:
+            @tool
+            def find(self, what: str) -> str:
+                return what
+
+    class Library:
+        def find(self, what: str) -> str:
+            return what
+
+    assert list(tool(Library().find).parameters["properties"]) == ["what"]
+
+    def known(self: str) -> str:
+        return self
+
+    assert list(tool(known).parameters["properties"]) == ["self"]

@@ -539,3 +539,13 @@ async def test_a_call_for_the_caller_ends_the_reply_beside_others_too() -> None:
         ours, foreign, result = await model.agent.inquire("?", tools=[double, theirs])
     assert (ours["tool"], foreign["tool"], str(result)) == ("double", "theirs", "8")
     assert len(model.prompts) == 1
+
+
+@pytest.mark.parametrize("given", [iter([double]), (one for one in [double])], ids=["iterator", "generator"])
+async def test_tools_that_can_be_read_only_once_are_refused(given: Any) -> None:
+    """They would be gone at the second call of a fork, so the first one says that a list is wanted."""
+    agent = ScriptedModel("Fine.").agent.fork(tools=given)
+    async with MiniAgents():
+        for _ in range(2):
+            with pytest.raises(LLMParameterError, match="`tools` is a list of tools, not"):
+                await agent.inquire("?")

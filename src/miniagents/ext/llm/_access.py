@@ -24,6 +24,9 @@ class Access:
     options: ClientOptions
     limits: Limits | None
 
+    def __post_init__(self) -> None:
+        self.options.check_own_client(self.async_client)
+
     async def client(self) -> Any:
         """The caller's client, or the one that all calls with these options share."""
         client = self.async_client if self.async_client is not None else await self._own_client()

@@ -137,7 +137,7 @@ class _Log(AnswerWriter):
         """As of every answer; the times are noted."""
         known = self._hidden
         if isinstance(event, ToolCallPiece):
-            event = replace(event, call_id=hide(event.call_id, known), tool=hide(event.tool, known))
+            event = replace(event, call_id=hide(event.call_id, known), tool=hide(event.tool, known), signature="")
         elif isinstance(event, ThinkingPiece):
             event = replace(event, signature="")  # tells nobody anything
         elif not isinstance(event, str):

@@ -136,6 +136,8 @@ class AnswerWriter:
         if piece.signature:
             self._signature.append(valid_text(piece.signature))
             part.tell(signature="".join(self._signature), signed_by=self._provider)
+        elif piece.goes_back:
+            part.tell(signed_by=self._provider)
 
     def _call(self, piece: ToolCallPiece) -> None:
         self._check_length(piece.arguments)
@@ -148,6 +150,8 @@ class AnswerWriter:
             call = self._calls[piece.index] = _Call(self._open(ToolCallMessage, **known))
         call.call_id = call.call_id or valid_text(piece.call_id)
         call.tool = call.tool or valid_text(piece.tool)
+        if piece.signature:
+            call.part.tell(signature=valid_text(piece.signature), signed_by=self._provider)
         call.part.write(piece.arguments)
 
     async def _write(self, message_class: type[Message], text: str, **known: Any) -> AnswerPart:

@@ -44,6 +44,15 @@ class ClientOptions:
         options = {"api_key": self.api_key, "base_url": self.base_url}
         return {"max_retries": 0, **{name: value for name, value in options.items() if value is not None}}
 
+    def check_own_client(self, async_client: object) -> None:
+        """Raise `LLMParameterError` if these are the options of a client that the caller has made."""
+        names = [name for name in ("api_key", "base_url", "max_retries") if getattr(self, name) is not None]
+        if async_client is not None and names:
+            raise LLMParameterError(
+                f"`async_client` has its own {' and '.join(f'`{name}`' for name in names)}: give these to the client "
+                "when you make it, or leave out `async_client`."
+            )
+
     def of_client(self) -> "ClientOptions":
         """Those options in which clients differ."""
         return replace(self, max_retries=None)
@@ -60,11 +69,16 @@ def check_client(client: object, provider: str) -> None:
     if (url := getattr(client, "base_url", None)) is not None:
         _check_url(url)
     for key in (getattr(client, name, None) for name in ("api_key", "auth_token")):
-        if isinstance(key, str) and not _KEY.fullmatch(key):
-            raise LLMParameterError(
-                f"The key for {provider} has a character in it that no key has, such as an end of line or a space. "
-                "Was it copied with what stands around it?"
-            )
+        check_key(key, provider)
+
+
+def check_key(key: object, provider: str) -> None:
+    """Raise `LLMParameterError` if no header can carry the key; `None` is no key."""
+    if isinstance(key, str) and not _KEY.fullmatch(key):
+        raise LLMParameterError(
+            f"The key for {provider} has a character in it that no key has, such as an end of line or a space. "
+            "Was it copied with what stands around it?"
+        )
 
 
 def _check_url(url: object) -> None:

@@ -46,8 +46,7 @@ class HTTPClient:
         timeout = {"timeout": options["timeout"]} if "timeout" in options else {}
         sent = self._http.build_request(
             "POST",
-            f"{self.base_url.rstrip('/')}/{path}",
-            params=options.get("extra_query"),
+            self._url_of(path).copy_merge_params(options.get("extra_query") or {}),
             content=content,
             headers=headers,
             **timeout,
@@ -57,6 +56,12 @@ class HTTPClient:
         if not response.is_success:
             raise error_of_status(await _limits.body_of_whole(response, provider), response, provider)
         return response
+
+    def _url_of(self, path: str) -> httpx2.URL:
+        """Where `path` is: behind that of the base URL, and before what that has behind a `?`."""
+        url = httpx2.URL(self.base_url)
+        base, mark, query = url.raw_path.partition(b"?")
+        return url.copy_with(raw_path=base.rstrip(b"/") + b"/" + path.encode() + mark + query)
 
     async def close(self) -> None:
         """Close all connections."""

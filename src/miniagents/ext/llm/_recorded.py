@@ -152,7 +152,7 @@ def _texts_of(event: AnswerEvent) -> Iterator[tuple[tuple[str, object], str]]:
         yield ("text", None), event.text
         yield ("signature", None), event.signature
     elif isinstance(event, ToolCallPiece):
-        for name in ("call_id", "tool", "arguments"):
+        for name in ("call_id", "tool", "arguments", "signature"):
             yield (name, event.index), getattr(event, name)
 
 

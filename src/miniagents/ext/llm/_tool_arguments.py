@@ -1,6 +1,7 @@
 """The arguments of a tool: what a model is told of them, and what becomes of those that it writes."""
 
 import inspect
+import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -71,6 +72,10 @@ def read_arguments(written: str) -> dict[str, Any]:
         arguments = from_json(written.strip() or "{}", allow_inf_nan=False)
     except ValueError as error:
         raise ToolError(f"The arguments are not JSON: {error}.") from None
+    try:
+        json.dumps(arguments, allow_nan=False)  # 1e999 is read as an infinity
+    except ValueError:
+        raise ToolError("The arguments have a number that is too large.") from None
     if not isinstance(arguments, dict):
         raise ToolError(f"The arguments must be a JSON object, not {written.strip()[:100]}")
     return arguments

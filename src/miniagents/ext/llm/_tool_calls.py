@@ -58,7 +58,7 @@ class ToolCalls:
                 raise  # a user that the tool has asked, or who was to approve, has ended the dialog
             except Exception as error:
                 known_at_end["is_error"] = True
-                what = str(error)
+                what = str(error) if str(error).strip() else "The tool has failed."  # an empty error is refused
                 if not isinstance(error, ToolError):
                     # The model is told, and may well go on without a word to anybody; it may be a mistake in the tool.
                     logger.warning("The tool %s has failed, and the model is told so.", call.tool, exc_info=error)

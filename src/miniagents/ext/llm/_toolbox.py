@@ -1,7 +1,7 @@
 """The tools of one call of an LLM agent."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,8 @@ class Toolbox:
         box = cls()
         if given is None:
             return box
-        if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
+        # An iterator would be empty at the next call of a forked agent.
+        if isinstance(given, (str, Mapping, Iterator)) or not isinstance(given, Iterable):
             raise LLMParameterError(f"`tools` is a list of tools, not {type(given).__name__}.")
         for one in given:
             if isinstance(one, Mapping):

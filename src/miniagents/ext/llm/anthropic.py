@@ -9,7 +9,9 @@ from miniagents.agents import MiniAgent
 from miniagents.ext.llm._anthropic_media import media_block
 from miniagents.ext.llm._body import AnswerParts, parts_of
 from miniagents.ext.llm._client import base_url_of, limited_http_client
+from miniagents.ext.llm._schemas import for_anthropic
 from miniagents.ext.llm._sdk import error_in_answer
+from miniagents.ext.llm._sent_calls import call_id, object_of
 from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, texts
 from miniagents.ext.llm.errors import MissingKeyError
 from miniagents.ext.llm.llm_common import llm_agent
@@ -26,6 +28,11 @@ DEFAULT_MAX_TOKENS: Final = 8192
 
 # The API takes these, or a model of its may, but the function of the SDK has lost them.
 _ONLY_IN_THE_BODY: Final = ("temperature", "top_p", "top_k")
+
+# To a schema that the API does not take the model is not held, but it can be asked.
+_IN_WORDS: Final = "Answer with JSON that this JSON schema describes, and with nothing else, not even a code fence:"
+
+_THOUGHTS: Final = ("thinking", "redacted_thinking")
 
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
@@ -74,13 +81,18 @@ class AnthropicProvider(LLMProvider):
         in_body = {name: request.pop(name) for name in _ONLY_IN_THE_BODY if name in request}
         if in_body:
             request["extra_body"] = {**in_body, **(request.get("extra_body") or {})}
-        if prompt.system:
-            request["system"] = prompt.system
+        system = [prompt.system] if prompt.system else []
         if prompt.tools:
             request["tools"] = [*parameters.get("tools", ()), *map(_tool, prompt.tools)]
         if prompt.answer is not None:
-            form = {"type": "json_schema", "schema": prompt.answer.schema}
-            request["output_config"] = {**(request.get("output_config") or {}), "format": form}
+            schema = for_anthropic(prompt.answer.schema) if prompt.answer.strict else None
+            if schema is None:
+                system.append(f"{_IN_WORDS}\n\n{json.dumps(prompt.answer.schema, ensure_ascii=False)}")
+            else:
+                form = {"type": "json_schema", "schema": schema}
+                request["output_config"] = {**(request.get("output_config") or {}), "format": form}
+        if system:
+            request["system"] = "\n\n".join(system)
         request["messages"] = [
             {"role": turn.role, "content": content} for turn in prompt.turns if (content := self._content(turn))
         ]
@@ -89,14 +101,18 @@ class AnthropicProvider(LLMProvider):
 
     def _content(self, turn: Turn) -> str | list[dict[str, Any]]:
         blocks = [block for part in turn.parts for block in self._blocks(part)]
+        # The API refuses a turn that ends in a thought, such as that of an answer that was broken off.
+        while turn.role == "assistant" and blocks and blocks[-1]["type"] in _THOUGHTS:
+            blocks.pop()
         return blocks[0]["text"] if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks
 
     def _blocks(self, part: Message) -> Iterator[dict[str, Any]]:
         text = str(part)
         if isinstance(part, ToolResultMessage):
-            yield {"type": "tool_result", "tool_use_id": part.call_id, "content": text, "is_error": part.is_error}
+            of_call = {"type": "tool_result", "tool_use_id": call_id(part.call_id)}
+            yield {**of_call, "content": text, "is_error": part.is_error}
         elif isinstance(part, ToolCallMessage):
-            yield {"type": "tool_use", "id": part.call_id, "name": part.tool, "input": _input(text)}
+            yield {"type": "tool_use", "id": call_id(part.call_id), "name": part.tool, "input": object_of(text)}
         elif isinstance(part, ThinkingMessage):
             if part.signed_by != self.name:
                 return  # the API takes none but its own
@@ -182,15 +198,6 @@ def _first_pieces(index: str, block: object) -> Iterator[AnswerEvent]:
         case _:
             if text := text_field(block, "text"):
                 yield text
-
-
-def _input(arguments: str) -> Any:
-    """The arguments of a call, which the API wants as an object, also if the model has not written one."""
-    try:
-        value = json.loads(arguments or "{}")
-    except ValueError:
-        value = arguments
-    return value if isinstance(value, dict) else {"arguments": value}
 
 
 def _tool(tool: ToolSchema) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 from miniagents.ext.llm._body import AnswerParts, parts_of_response
-from miniagents.ext.llm._client import load
+from miniagents.ext.llm._client import check_key, load
 from miniagents.ext.llm.errors import LLMParameterError, MissingKeyError
 from miniagents.ext.llm.provider import AnswerEvent, ClientOptions, LLMProvider, Provider
 
@@ -41,6 +41,7 @@ class OverHTTP(Provider):
             api_key = api_key or os.environ.get(self.key_variable)
             if not api_key:
                 raise MissingKeyError(self.name, self.key_variable)
+        check_key(api_key, self.name)
         http = load("miniagents.ext.llm._http_client", self.extra)
         return http.HTTPClient(base_url, self.headers(api_key), api_key)
 

@@ -109,7 +109,7 @@ async def _llm_agent(
       model is told what is wrong and answers again, in one more message; then the reply ends in an `LLMAnswerError`.
     - `api_key`, `base_url`: of the client; by default what the SDK finds in the environment. There is one client for
       each outermost context and choice of these; it is closed with that context.
-    - `async_client`: a client of your own, which stays open.
+    - `async_client`: a client of your own, with its own key, address and retries, which stays open.
     - `max_retries`: how often a request is sent again that got no answer (2 by default), after a pause that grows, or
       that the provider has asked for. An answer that has begun is never asked for again. A client of your own retries
       by itself.
@@ -149,6 +149,10 @@ async def _llm_agent(
         raise LLMParameterError(f"`limits` are `Limits(...)`, not {limits!r}.")
     if model is None and provider.model_variable is not None:
         model = os.environ.get(provider.model_variable) or provider.default_model
+    if model is not None and not isinstance(model, str):
+        raise LLMParameterError(f"`model` is the name of a model, a text, not {type(model).__name__}.")
+    if stream is not None and not isinstance(stream, bool):
+        raise LLMParameterError(f"`stream` is True, False or None, not {stream!r}.")
     if stream is None:
         stream = getattr(current_context(), "stream_llm_tokens_by_default", True)
     # The SDKs know it as `timeout`, which for every agent is the time that a whole call may take.

@@ -58,7 +58,7 @@ class ThinkingMessage(Message):
     signature: str | None = None
     """What the provider wants to be sent back with it, to know it again."""
     signed_by: str | None = None
-    """The provider that has signed it; no other is sent it."""
+    """The provider that has signed it, or wants it back as it is; no other is sent it."""
     redacted: bool = False
     """Whether the thought itself is only in the signature, where nobody but the provider can read it."""
 
@@ -77,6 +77,10 @@ class ToolCallMessage(Message):
     """Which result belongs to it."""
     tool: str = ""
     """The name of the tool."""
+    signature: str | None = None
+    """What the provider wants to be sent back with it."""
+    signed_by: str | None = None
+    """The provider that has signed it; no other is sent the signature."""
 
     if TYPE_CHECKING:
 

@@ -1,5 +1,6 @@
 """`openai_agent`: models of OpenAI, through the official SDK. `pip install "miniagents[openai]"`."""
 
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar
@@ -10,7 +11,8 @@ from miniagents.ext.llm._client import base_url_of
 from miniagents.ext.llm._openai_parts import chat_parts
 from miniagents.ext.llm._openai_sdk import DEFAULT_MODEL, OpenAISDK
 from miniagents.ext.llm._sdk import error_in_answer
-from miniagents.ext.llm._wire import error_in, field, figures, list_field, text_field, text_of, texts
+from miniagents.ext.llm._sent_calls import call_id, object_text
+from miniagents.ext.llm._wire import as_dict, error_in, field, figures, list_field, text_field, text_of, texts
 from miniagents.ext.llm.errors import LLMRequestError
 from miniagents.ext.llm.llm_common import llm_agent
 from miniagents.ext.llm.media import MediaMessage
@@ -26,10 +28,16 @@ class OpenAIProvider(OpenAISDK, LLMProvider):
     """Chat completions."""
 
     supports: ClassVar[frozenset[str]] = frozenset({"tools", "answer"})
+    wants_thoughts: ClassVar[bool] = False
+    """Whether thoughts that came with a call of a tool go back with it. OpenAI's API has no place for them."""
 
     def warm_up(self, client: Any) -> None:
         """Load the chat completions."""
         _ = client.chat.completions
+
+    def sent_id(self, given: str) -> str:
+        """The id of a call as the API takes it."""
+        return call_id(given)
 
     def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `chat.completions.create`."""
@@ -38,8 +46,9 @@ class OpenAIProvider(OpenAISDK, LLMProvider):
             raise LLMRequestError(f"An answer is one, so `n` cannot be {choices}: inquire {choices} times instead.")
         messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
         self.check_question(prompt.turns)
+        model = parameters.get("model")
         for turn in prompt.turns:
-            messages += _of_model(turn.parts) if turn.role == "assistant" else _of_user(turn.parts)
+            messages += self._of_model(turn.parts, model) if turn.role == "assistant" else self._of_user(turn.parts)
         request = {**parameters, "messages": messages}
         if prompt.tools:
             request["tools"] = [*parameters.get("tools", ()), *map(_tool, prompt.tools)]
@@ -78,7 +87,9 @@ class OpenAIProvider(OpenAISDK, LLMProvider):
                 if field(choice, "index"):
                     continue  # a choice that nobody asked for
                 delta = field(choice, "delta" if answer.is_stream else "message")
-                if thought := text_field(delta, "reasoning_content") or text_field(delta, "reasoning"):
+                if thought := text_field(delta, "reasoning_content"):
+                    yield ThinkingPiece(thought, goes_back=self.wants_thoughts)
+                elif thought := text_field(delta, "reasoning"):
                     yield ThinkingPiece(thought)
                 # A refusal comes in the place of the content: it is what the model has to say.
                 if text := text_of(field(delta, "content")) or text_field(delta, "refusal"):
@@ -87,6 +98,44 @@ class OpenAIProvider(OpenAISDK, LLMProvider):
                     yield _call_piece(position, call)
                 answer.finish_reason = text_field(choice, "finish_reason") or answer.finish_reason
         yield texts(finish_reason=answer.finish_reason)
+
+    def _of_user(self, parts: Iterable[Message]) -> list[dict[str, Any]]:
+        """The messages that a turn of the user is: one for each result of a tool, and one for all else."""
+        messages: list[dict[str, Any]] = []
+        contents: list[Message] = []
+        for part in parts:
+            if isinstance(part, ToolResultMessage):
+                messages.append({"role": "tool", "tool_call_id": self.sent_id(part.call_id), "content": str(part)})
+            else:
+                contents.append(part)
+        if contents:
+            messages.append({"role": "user", "content": _content(contents)})
+        return messages
+
+    def _of_model(self, parts: Iterable[Message], model: object) -> list[dict[str, Any]]:
+        """The message that a turn of the model is."""
+        message: dict[str, Any] = {"role": "assistant"}
+        said: list[Message] = []
+        thoughts: list[str] = []
+        for part in parts:
+            # Behind one name there may be many servers, but each has models of its own.
+            is_back = self.wants_thoughts and part.get("signed_by") == self.name and part.get("model") == model
+            if isinstance(part, ToolCallMessage):
+                function = {"name": part.tool, "arguments": object_text(str(part))}
+                call = {"id": self.sent_id(part.call_id), "type": "function", "function": function}
+                if is_back and (extra := _extra_content(part.signature)):
+                    call["extra_content"] = extra
+                message.setdefault("tool_calls", []).append(call)
+            elif not isinstance(part, ThinkingMessage):
+                said.append(part)
+            elif is_back:
+                thoughts.append(str(part))
+        if said:
+            message["content"] = _content(said)
+        # Without a call some servers refuse the thoughts that they refuse to miss with one.
+        if thoughts and "tool_calls" in message:
+            message["reasoning_content"] = "".join(thoughts)
+        return [message] if len(message) > 1 else []
 
 
 def _with_common_names(usage: dict[str, Any]) -> dict[str, Any]:
@@ -104,36 +153,16 @@ def _call_piece(position: int, call: object) -> ToolCallPiece:
         text_field(call, "id"),
         text_field(function, "name"),
         text_field(function, "arguments"),
+        json.dumps(extra) if (extra := as_dict(field(call, "extra_content"))) else "",
     )
 
 
-def _of_user(parts: Iterable[Message]) -> list[dict[str, Any]]:
-    """The messages that a turn of the user is: one for each result of a tool, and one for all else."""
-    messages: list[dict[str, Any]] = []
-    contents: list[Message] = []
-    for part in parts:
-        if isinstance(part, ToolResultMessage):
-            messages.append({"role": "tool", "tool_call_id": part.call_id, "content": str(part)})
-        else:
-            contents.append(part)
-    if contents:
-        messages.append({"role": "user", "content": _content(contents)})
-    return messages
-
-
-def _of_model(parts: Iterable[Message]) -> list[dict[str, Any]]:
-    """The message that a turn of the model is. Its thoughts are not sent back: the API has no place for them."""
-    message: dict[str, Any] = {"role": "assistant"}
-    said: list[Message] = []
-    for part in parts:
-        if isinstance(part, ToolCallMessage):
-            function = {"name": part.tool, "arguments": str(part) or "{}"}
-            message.setdefault("tool_calls", []).append({"id": part.call_id, "type": "function", "function": function})
-        elif not isinstance(part, ThinkingMessage):
-            said.append(part)
-    if said:
-        message["content"] = _content(said)
-    return [message] if len(message) > 1 else []
+def _extra_content(signature: str | None) -> dict[str, Any]:
+    """What `_call_piece` has made a signature of."""
+    try:
+        return as_dict(json.loads(signature or "{}"))
+    except ValueError:
+        return {}
 
 
 def _content(said: list[Message]) -> str | list[dict[str, Any]]:

@@ -22,6 +22,11 @@ class OpenAICompatibleProvider(HTTPProvider, OpenAIProvider):
     model_variable: ClassVar[str | None] = None
     default_model: ClassVar[str | None] = None
     path: ClassVar[str] = "chat/completions"
+    wants_thoughts: ClassVar[bool] = True
+
+    def sent_id(self, given: str) -> str:
+        """As it is: some models read in their ids how many calls there were."""
+        return given
 
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `/chat/completions`."""
@@ -38,11 +43,14 @@ _PROVIDER: Final = OpenAICompatibleProvider()
 
 
 @miniagent
-async def openai_compatible_agent(ctx: InteractionContext, /, *, base_url: str, model: str, **parameters: Any) -> None:
+async def openai_compatible_agent(
+    ctx: InteractionContext, /, *, base_url: str | None, model: str, **parameters: Any
+) -> None:
     """A model behind a server that speaks OpenAI's protocol: Ollama, vLLM, LM Studio, llama.cpp, many hosted ones.
 
     - `base_url`: where it is, such as `http://localhost:11434/v1` (Ollama), `http://localhost:8000/v1` (vLLM) or
-      `http://localhost:1234/v1` (LM Studio).
+      `http://localhost:1234/v1` (LM Studio). `None` with an `AsyncOpenAI` of your own,
+      as `async_client`, which knows it.
     - `model`: one that the server has.
     - `api_key`: if the server wants one; `OPENAI_API_KEY` is not sent to it.
 

@@ -10,6 +10,7 @@ from miniagents.ext.llm._client import base_url_of
 from miniagents.ext.llm._openai_parts import response_parts
 from miniagents.ext.llm._openai_sdk import OpenAISDK
 from miniagents.ext.llm._sdk import error_in_answer
+from miniagents.ext.llm._sent_calls import call_id, object_text
 from miniagents.ext.llm._wire import as_dict, error_in, field, figures, list_field, text_field, texts
 from miniagents.ext.llm.errors import LLMParameterError
 from miniagents.ext.llm.llm_common import llm_agent
@@ -63,7 +64,7 @@ class OpenAIResponsesProvider(OpenAISDK, LLMProvider):
         for part in parts:
             text = str(part)
             if isinstance(part, ToolCallMessage):
-                call = {"call_id": part.call_id, "name": part.tool, "arguments": text or "{}"}
+                call = {"call_id": call_id(part.call_id), "name": part.tool, "arguments": object_text(text)}
                 items.append({"type": "function_call", **call})
             elif not isinstance(part, ThinkingMessage):
                 items.append({"role": "assistant", "content": text})
@@ -234,7 +235,7 @@ def _of_user(parts: Iterable[Message]) -> list[dict[str, Any]]:
     said: list[Message] = []
     for part in parts:
         if isinstance(part, ToolResultMessage):
-            items.append({"type": "function_call_output", "call_id": part.call_id, "output": str(part)})
+            items.append({"type": "function_call_output", "call_id": call_id(part.call_id), "output": str(part)})
         else:
             said.append(part)
     if len(said) == 1 and not isinstance(said[0], MediaMessage):

@@ -1,6 +1,8 @@
 """What a model is asked: a system prompt, and turns that every provider can take as they are."""
 
-from collections.abc import Iterable, Mapping
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +14,9 @@ from miniagents.messages import Message
 
 MISSING_RESULT: Final = "There is no result: the work was interrupted before the tool had ended."
 """What a model is told of a call whose result got lost by a cancellation, a limit or an error."""
+
+_NOT_IN_NAMES: Final = re.compile("[^a-zA-Z0-9_-]")
+_LONGEST_NAME: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,8 @@ class Prompt:
         others are the user's: a model knows no other roles, such as the alias of an agent.
 
         Whatever has become of the dialog, providers take it: each call of a tool has its result in the turn after it
-        (`MISSING_RESULT` if it got lost), and there is no result without its call. Only classes make a thought, a call
+        (`MISSING_RESULT` if it got lost), an id that no other call has, and a name that a tool can have, also if the
+        model has made it up; and there is no result without its call. Only classes make a thought, a call
         or a result; a role that is written in the fields of a plain message does not.
 
         Raises `LLMRequestError` for a file that is not the user's.
@@ -150,6 +156,7 @@ class _Dialog:
                 self._side("user")
 
     def turns(self) -> tuple[Turn, ...]:
+        self._put_calls_right()
         turns: list[Turn] = []
         results: list[Message] = []
         for side in self._sides:
@@ -163,10 +170,35 @@ class _Dialog:
             turns.append(Turn("user", tuple(results)))
         return tuple(turns)
 
+    def _put_calls_right(self) -> None:
+        """Give each call an id of its own and a name that providers take, and its result the same."""
+        used: set[str] = set()
+        for side in self._sides:
+            of_calls = (place for place, part in enumerate(side.parts) if isinstance(part, ToolCallMessage))
+            for number, (place, call) in enumerate(zip(list(of_calls), side.calls, strict=True)):
+                right = {"call_id": _own_id(call.call_id, used), "tool": _tool_name(call.tool)}
+                used.add(right["call_id"])
+                if right == {"call_id": call.call_id, "tool": call.tool}:
+                    continue
+                side.parts[place] = side.calls[number] = call.model_copy(update=right)
+                if (result := side.results.get(number)) is not None:
+                    side.results[number] = result.model_copy(update=right)
+
     def _side(self, role: str) -> _Side:
         if not self._sides or self._sides[-1].role != role:
             self._sides.append(_Side(role))
         return self._sides[-1]
+
+
+def _own_id(call_id: str, used: Set[str]) -> str:
+    if call_id and call_id not in used:
+        return call_id
+    numbers = itertools.count(len(used) + 1)
+    return next(new for number in numbers if (new := f"{call_id or 'call'}_{number}") not in used)
+
+
+def _tool_name(name: str) -> str:
+    return _NOT_IN_NAMES.sub("_", name)[:_LONGEST_NAME] or "unnamed"
 
 
 def _lost(call: ToolCallMessage) -> Message:

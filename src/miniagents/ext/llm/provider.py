@@ -24,6 +24,8 @@ class ThinkingPiece:
     """Whether the thought is only in the signature."""
     starts: bool = False
     """Whether another thought begins with this piece."""
+    goes_back: bool = False
+    """Whether the provider wants the thought back though it signs none; see `ThinkingMessage.signed_by`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class ToolCallPiece:
     """The name of the tool; given once, with the first piece."""
     arguments: str = ""
     """A piece of the arguments, a JSON text."""
+    signature: str = ""
+    """What the provider wants to be sent back with the call; given once."""
 
 
 AnswerEvent: TypeAlias = str | ThinkingPiece | ToolCallPiece | Mapping[str, Any]

@@ -8,13 +8,14 @@ city = await value_of(replies, City)                # a `City`, for type checker
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from miniagents.ext.llm._schemas import close
 from miniagents.ext.llm.errors import LLMAnswerError, LLMParameterError
 from miniagents.ext.llm.messages import AssistantMessage, UserMessage
 from miniagents.ext.llm.prompt import AnswerSchema
@@ -161,7 +162,7 @@ def answer_schema(response_type: Any) -> AnswerSchema:
     if _is_to_be_wrapped(schema):
         schema = {"type": "object", "properties": {_WRAPPED: schema}}
     schema |= definitions
-    strict = _close(schema)
+    strict = close(schema)
     name = _NOT_IN_NAMES.sub("_", _name_of(response_type)).strip("_")[:_LONGEST_NAME] or "answer"
     return AnswerSchema(name, schema, strict)
 
@@ -169,35 +170,3 @@ def answer_schema(response_type: Any) -> AnswerSchema:
 def _name_of(response_type: Any) -> str:
     is_plain = isinstance(response_type, type) and not hasattr(response_type, "__origin__")
     return response_type.__name__ if is_plain else str(response_type)
-
-
-def _close(schema: dict[str, Any]) -> bool:
-    """Bring a schema into the form that providers hold a model to. False if it is not possible.
-
-    Every object has exactly its fields, which are all required; a reference stands alone; nothing has a default.
-    """
-    is_closed = True
-    waiting: list[Any] = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting += node
-        if not isinstance(node, dict):
-            continue
-        node.pop("default", None)
-        if "$ref" in node and len(node) > 1:
-            node["anyOf"] = [{"$ref": node.pop("$ref")}]
-        if node.get("type") == "object":
-            if node.setdefault("additionalProperties", False) is not False:
-                is_closed = False
-            if "properties" in node:
-                node["required"] = list(node["properties"])
-        waiting += _subschemas(node)
-    return is_closed
-
-
-def _subschemas(node: Mapping[str, Any]) -> list[Any]:
-    inside: list[Any] = []
-    for name in ("properties", "$defs"):  # whose keys are names, and no words of the schema
-        inside += node.get(name, {}).values()
-    return inside + [node[name] for name in ("items", "prefixItems", "anyOf", "oneOf", "allOf") if name in node]

@@ -14,6 +14,7 @@ openai_agent.inquire("Shall I take an umbrella?", tools=[weather, search_agent, 
 """
 
 import copy
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -111,6 +112,7 @@ class FunctionTool(Tool, Generic[P, R_co]):
         self.function = function
         name = _name_of(function) if name is None else name
         parameters, types = parameters_of(name, function)
+        _check_bound(name, parameters)
         told, told_of = read_docstring(getattr(function, "__doc__", ""), [parameter.name for parameter in parameters])
         self._arguments = ToolArguments(name, parameters, types, told_of)
         super().__init__(
@@ -278,6 +280,15 @@ def _name_of(function: Any) -> str:
         what = "A lambda" if name else f"An object of the class {type(function).__name__}"
         raise LLMParameterError(f'{what} has no name that a model could call: `tool(..., name="...")` gives it one.')
     return str(name)
+
+
+def _check_bound(name: str, parameters: Sequence[inspect.Parameter]) -> None:
+    nothing = inspect.Parameter.empty
+    if parameters and parameters[0].name == "self" and parameters[0].annotation is parameters[0].default is nothing:
+        raise LLMParameterError(
+            f"The function {name} is a method, and of no object yet, so a model would have to write `self`: make a "
+            f"tool of the object's method, `tool(thing.{name})`."
+        )
 
 
 _MESSAGE: Final = "message"
