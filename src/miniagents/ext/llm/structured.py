@@ -8,7 +8,7 @@ city = await value_of(replies, City)                # a `City`, for type checker
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
