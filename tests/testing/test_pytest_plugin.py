@@ -1,12 +1,15 @@
 """The fixtures for pytest, in a project of somebody else."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from miniagents.testing import LLMServer
+from support.docs_blocks import blocks_of
 from support.processes import run_python
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
 TESTS = """
 import os
 import openai
@@ -87,6 +90,46 @@ async def test_a_test_is_recorded_once_and_then_asks_nobody(tmp_path: Path, how:
     ended = await run_python(*OPTIONS, cwd=tmp_path)
     assert "1 passed, 1 error" in ended.stdout.splitlines()[-1]
     assert "There is no recording" in ended.stdout
+    assert "make one with `pytest --record-llm`" in ended.stdout
+
+
+async def test_a_failed_test_leaves_its_recording_as_it_was(tmp_path: Path) -> None:
+    """To record anew without a key, or with answers that fail the test, changes nothing, and says where the answers are."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["miniagents.testing.pytest_plugin"]\n')
+    (tmp_path / "test_it.py").write_text(RECORDED)
+    folder = tmp_path / "recordings" / "test_it"
+    ended = await run_python(*OPTIONS, "--record-llm", cwd=tmp_path)  # no server, no key
+    assert ended.stdout.splitlines()[-1].startswith("2 failed"), ended.stdout
+    assert list(folder.iterdir()) == []
+    async with LLMServer("Fine.") as server:
+        await run_python(*OPTIONS, "--record-llm", cwd=tmp_path, environment=server.environment)
+    good = {file: file.read_bytes() for file in folder.iterdir()}
+    assert len(good) == 2
+    ended = await run_python(*OPTIONS, "--record-llm", cwd=tmp_path)
+    assert ended.stdout.splitlines()[-1].startswith("2 failed"), ended.stdout
+    assert f"The recording {folder / 'test_it[What_].jsonl'} is as it was.\n" in ended.stdout
+    assert {file: file.read_bytes() for file in folder.iterdir()} == good
+    async with LLMServer("Bad.") as server:
+        ended = await run_python(*OPTIONS, "--record-llm", cwd=tmp_path, environment=server.environment)
+    assert f"What was answered now is in {folder / 'test_it[What_].jsonl.new'}." in ended.stdout
+    assert {file: file.read_bytes() for file in folder.glob("*.jsonl")} == good
+    assert [b"Bad" in file.read_bytes() for file in folder.glob("*.new")] == [True, True]
+
+
+async def test_the_tests_of_the_page_run_as_they_stand_there(tmp_path: Path) -> None:
+    """What the page on testing shows of pytest is collected, with the settings that it names, and passes."""
+    tests = [block for block in blocks_of(PAGE) if "@pytest." in block.code or "llm_recording" in block.code]
+    (plugins,) = (block for block in blocks_of(PAGE) if block.code.startswith("pytest_plugins"))
+    (settings,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text(settings)
+    (tmp_path / "conftest.py").write_text(plugins.code)
+    for number, block in enumerate(tests):
+        (tmp_path / f"test_{number}.py").write_text(block.code)
+    async with LLMServer("4") as server:
+        ended = await run_python(*OPTIONS, "--record-llm", cwd=tmp_path, environment=server.environment)
+    assert ended.stdout.splitlines()[-1].startswith("2 passed"), ended.stdout
+    ended = await run_python(*OPTIONS, cwd=tmp_path)  # from the recording
+    assert ended.stdout.splitlines()[-1].startswith("2 passed"), ended.stdout
 
 
 async def test_pytest_is_loaded_by_the_plugin_alone(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ async def promises() -> None:
 
 
 async def recordings_and_logs() -> None:
-    with record("run.jsonl", append=True), no_real_requests(allow=["host"]):
+    with record("run.jsonl", append=True), record("other.jsonl", replace=True), no_real_requests(allow=["host"]):
         openai_agent.inquire("hi", log_to="logs")
     with replay(Path("run.jsonl"), repeat=True, paced=True), record_or_replay("other.jsonl"):
         openai_agent.inquire("hi", log_to=markdown_llm_logger_agent.fork(directory=Path("logs")))

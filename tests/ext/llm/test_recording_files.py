@@ -9,15 +9,19 @@ import resource
 import signal
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from miniagents import MiniAgents
 from miniagents.ext.llm import _recording_file
 from miniagents.ext.llm._recorded import Recorded
 from miniagents.ext.llm._recording_file import RecordingFile
 from miniagents.ext.llm.errors import LLMRecordingError
+from miniagents.ext.llm.llm_common import llm_agent
 from miniagents.ext.llm.recordings import record, record_or_replay, replay
 from support.processes import run_python
+from support.recorded import Scripted, told
 
 HEADER = '{"miniagents_recording":1}\n'
 
@@ -144,6 +148,100 @@ def test_answers_are_not_overwritten(tmp_path: Path) -> None:
     with record(path, append=True):
         file.append(recorded(2))
     assert file.answers() == [recorded(1), recorded(2)]
+
+
+def asked(answer: str) -> None:
+    asyncio.run(told(llm_agent, provider=Scripted([answer]), model="m"))
+
+
+def test_a_recording_is_replaced_when_its_block_has_ended_well(tmp_path: Path) -> None:
+    """Until the block ends the recording is as it was; then it has the new answers only, also behind a link."""
+    (tmp_path / "real").mkdir()
+    file = made(tmp_path / "real" / "run.jsonl", recorded(1), recorded(2))
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(file.path)
+    with record(link, replace=True):
+        asked("new")
+        assert file.answers() == [recorded(1), recorded(2)]
+    assert link.is_symlink()
+    assert [answer.events[0][1] for answer in file.answers()] == ["new"]
+    assert list(file.path.parent.iterdir()) == [file.path]
+
+
+def test_a_block_that_fails_leaves_the_recording_that_it_was_to_replace(tmp_path: Path) -> None:
+    """The old answers stay, those that came before the failure are beside them, and the next attempt begins anew."""
+    path = tmp_path / "run.jsonl"
+    file = made(path, recorded(1))
+    with pytest.raises(ZeroDivisionError), record(path, replace=True):
+        asked("half")
+        raise ZeroDivisionError
+    assert file.answers() == [recorded(1)]
+    assert [answer.events[0][1] for answer in RecordingFile(tmp_path / "run.jsonl.new").answers()] == ["half"]
+    with pytest.raises(ZeroDivisionError), record(path, replace=True):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_recording_that_is_not_complete_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If an answer could not be written the old recording stays, however the block ends."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = made(tmp_path / "run.jsonl", recorded(1))
+    with record(file.path, replace=True):
+        with monkeypatch.context() as patched:
+            patched.setattr(RecordingFile, "append", full)
+            asked("lost")
+        asked("kept")
+    assert file.answers() == [recorded(1)]
+
+
+def test_an_answer_that_comes_after_the_block_is_in_the_new_recording(tmp_path: Path) -> None:
+    """What was asked in the block and is answered behind it is not lost."""
+    path = made(tmp_path / "run.jsonl", recorded(1)).path
+
+    async def main() -> None:
+        async with MiniAgents():
+            with record(path, replace=True):
+                replies = llm_agent.inquire("Hi", provider=Scripted(["late"]), model="m")
+            await replies
+
+    asyncio.run(main())
+    assert [answer.events[0][1] for answer in RecordingFile(path).answers()] == ["late"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_recordings_are_replaced(tmp_path: Path) -> None:
+    """One of another version is; what is something else, there or beside it, is left alone; `append` contradicts."""
+    path, beside = tmp_path / "run.jsonl", tmp_path / "run.jsonl.new"
+    path.write_text("Dear diary")
+    with pytest.raises(LLMRecordingError, match="is no recording of MiniAgents"), record(path, replace=True):
+        pytest.fail("it was opened")
+    path.write_text('{"miniagents_recording":2}\n{"anything":1}\n')
+    beside.write_text("Dear diary")
+    with pytest.raises(LLMRecordingError, match=r"new is no recording of MiniAgents"), record(path, replace=True):
+        pytest.fail("it was opened")
+    assert beside.read_text() == "Dear diary"
+    beside.unlink()
+    with pytest.raises(LLMRecordingError, match="either"), record(path, replace=True, append=True):
+        pytest.fail("it was opened")
+    with record(path, replace=True):
+        asked("new")
+    assert [answer.events[0][1] for answer in RecordingFile(path).answers()] == ["new"]
+
+
+@pytest.mark.parametrize("opened", [record, record_or_replay])
+def test_a_first_recording_that_fails_leaves_no_empty_file(tmp_path: Path, opened: Any) -> None:
+    """Who fails before a model has answered leaves nothing, who fails later leaves what was answered."""
+    path = tmp_path / "run.jsonl"
+    with pytest.raises(ZeroDivisionError), opened(path):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), opened(path):
+        asked("first")
+        raise ZeroDivisionError
+    assert [answer.events[0][1] for answer in RecordingFile(path).answers()] == ["first"]
 
 
 @pytest.mark.parametrize("place", ["folder", "missing/run.jsonl", "folder/../pipe"])

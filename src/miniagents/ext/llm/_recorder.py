@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from miniagents.ext.llm._recorded import Recorded, RecordedError, masked
@@ -113,6 +114,15 @@ class Recorder(Recording):
     def flush(self) -> None:
         """Wait for the disk."""
         self._pool.submit(bool).result()  # behind all others
+
+    def move_to(self, path: Path) -> None:
+        """Have the recording replace what is at `path`, unless something of it could not be written."""
+        if not self._has_failed:
+            self._pool.submit(self._file.move_to, path).result()  # an answer that comes late finds its file
+
+    def discard_if_empty(self) -> None:
+        """Leave no file without an answer."""
+        self._pool.submit(self._file.remove_if_empty).result()
 
     def _save(self, make: Callable[[], Recorded]) -> None:
         try:

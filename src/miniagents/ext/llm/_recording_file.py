@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,19 +37,45 @@ class RecordingFile:
         # Absolute from the start: a program may change its working directory.
         self.path = Path(path).absolute()
 
+    def beside(self) -> "RecordingFile":
+        """The file in which a recording is made that is to replace this one."""
+        path = self.path.resolve()  # what a link leads to is replaced, not the link
+        return RecordingFile(path.with_name(f"{path.name}.new"))
+
+    def check_replaceable(self) -> None:
+        """Raises `LLMRecordingError` if the file is something else than a recording, of whatever version."""
+        self._read(any_version=True)
+
+    def remove(self) -> None:
+        """Remove a recording that an earlier program has left. Raises `LLMRecordingError` if it is none."""
+        if self.path.exists():
+            self.check_replaceable()
+            with self._as_usable():
+                self.path.unlink()
+
+    def remove_if_empty(self) -> None:
+        """Remove the file if no answer is in it. Does nothing if that cannot be done."""
+        with suppress(OSError, LLMRecordingError):
+            if not self.has_answers():
+                self.path.unlink()
+
+    def move_to(self, path: Path) -> None:
+        """Replace what is at `path`; what is still to come goes there too."""
+        with self._as_usable():
+            self.path.replace(path)
+        self.path = path
+
     def has_answers(self) -> bool:
         """Whether there is anything to be replayed."""
         return self.path.exists() and len(self._read()) > 0
 
     def begin(self) -> None:
         """Make the file, for its owner only, if there is none. Raises `LLMRecordingError` if it cannot be written."""
-        try:
+        with self._as_usable():
             if self.path.exists():
                 self._read()
             with self._locked():
                 pass
-        except OSError as error:
-            raise self._unusable(error) from error
 
     def append(self, recorded: Recorded) -> None:
         """Add an answer. When this returns it is on the disk. Raises what the operating system or `json` does."""
@@ -70,7 +96,7 @@ class RecordingFile:
                 ) from error
         return found
 
-    def _read(self) -> list[bytes]:
+    def _read(self, *, any_version: bool = False) -> list[bytes]:
         """All lines but the first, which is checked."""
         try:
             with open(self.path, "rb", opener=_open_file) as file:
@@ -84,17 +110,17 @@ class RecordingFile:
         if torn:
             logger.warning("The last line of the recording %s is not complete, and is left out.", self.path)
         if lines:
-            self._check_version(lines[0])
+            self._check_version(lines[0], any_version=any_version)
         elif torn and not _line(_HEADER).startswith(torn):
             raise self._foreign()
         return lines[1:]
 
-    def _check_version(self, line: bytes) -> None:
+    def _check_version(self, line: bytes, *, any_version: bool) -> None:
         try:
             version = json.loads(line)[_NAME]
         except (ValueError, LookupError, TypeError, RecursionError):
             raise self._foreign() from None
-        if version != VERSION:
+        if version != VERSION and not any_version:
             raise LLMRecordingError(
                 f"The recording {self.path} is of version {str(version)[:20]}, and this MiniAgents knows version "
                 f"{VERSION}: record it again (delete the file first), or use the MiniAgents that has made it."
@@ -102,6 +128,13 @@ class RecordingFile:
 
     def _foreign(self) -> LLMRecordingError:
         return LLMRecordingError(f"The file {self.path} is no recording of MiniAgents: name another one.")
+
+    @contextmanager
+    def _as_usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> LLMRecordingError:
         return LLMRecordingError(f"The recording {self.path} cannot be used: {error.strerror or error}.")

@@ -34,21 +34,36 @@ __all__ = ["no_real_requests", "record", "record_or_replay", "replay"]
 
 
 @contextmanager
-def record(path: str | os.PathLike[str], *, append: bool = False) -> Iterator[None]:
+def record(path: str | os.PathLike[str], *, append: bool = False, replace: bool = False) -> Iterator[None]:
     """Write down what providers answer in this block, in the file at `path`, which is made for its owner only.
 
     An answer is complete for its readers when it is on the disk. With several attempts the last one counts. An answer
     that whoever asked has broken off is recorded as far as it came. If the disk fails, that is logged, and the answers
-    go on; several programs may write to one file.
+    go on; several programs may write to one file. A block that fails before anything was answered leaves no file.
+
+    With `replace` a recording that is there already is made anew, by one program at a time: what is answered is written
+    to `<path>.new`, which takes its place when the block has ended without an exception and all of it could be written.
+    Otherwise the recording is as it was, and what was answered stays in `<path>.new`, until the next attempt.
 
     Raises `LLMRecordingError`, at once, if the file cannot be written, is something else, or has answers already and
-    `append` does not say that these are to be added.
+    neither `append` nor `replace` says what is to become of them.
     """
     file = RecordingFile(path)
+    if append and replace:
+        raise LLMRecordingError("A recording is either added to or replaced: give `append` or `replace`.")
+    if replace and file.path.exists():
+        file.check_replaceable()
+        beside = file.beside()
+        beside.remove()
+        with _recorded_in(beside) as recorder:
+            yield
+        recorder.move_to(file.path.resolve())
+        return
     if not append and file.has_answers():
         raise LLMRecordingError(
-            f"There are answers in the recording {file.path} already. To record anew, delete the file; to add to it, "
-            "use `record(..., append=True)`; to have them, use `replay` or `record_or_replay`."
+            f"There are answers in the recording {file.path} already. To record anew, delete the file, or use "
+            "`record(..., replace=True)`; to add to it, use `record(..., append=True)`; to have them, use `replay` or "
+            "`record_or_replay`."
         )
     with _recorded_in(file):
         yield
@@ -77,11 +92,16 @@ def record_or_replay(path: str | os.PathLike[str], *, repeat: bool = False) -> I
 
 
 @contextmanager
-def _recorded_in(file: RecordingFile) -> Iterator[None]:
+def _recorded_in(file: RecordingFile) -> Iterator[Recorder]:
+    is_new = not file.path.exists()
     recorder = Recorder(file)
     try:
         with _in_place(recorder):
-            yield
+            yield recorder
+    except BaseException:
+        if is_new:
+            recorder.discard_if_empty()
+        raise
     finally:
         recorder.flush()
 
