@@ -93,6 +93,7 @@ async def test_a_test_is_recorded_once_and_then_asks_nobody(tmp_path: Path, how:
     assert "make one with `pytest --record-llm`" in ended.stdout
 
 
+@pytest.mark.timeout(60)
 async def test_a_failed_test_leaves_its_recording_as_it_was(tmp_path: Path) -> None:
     """To record anew without a key, or with answers that fail the test, changes nothing, and says where the answers are."""
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["miniagents.testing.pytest_plugin"]\n')
@@ -116,6 +117,7 @@ async def test_a_failed_test_leaves_its_recording_as_it_was(tmp_path: Path) -> N
     assert [b"Bad" in file.read_bytes() for file in folder.glob("*.new")] == [True, True]
 
 
+@pytest.mark.timeout(60)
 async def test_the_tests_of_the_page_run_as_they_stand_there(tmp_path: Path) -> None:
     """What the page on testing shows of pytest is collected, with the settings that it names, and passes."""
     tests = [block for block in blocks_of(PAGE) if "@pytest." in block.code or "llm_recording" in block.code]
