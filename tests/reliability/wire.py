@@ -97,7 +97,7 @@ _OPTIONS = ClientOptions(api_key="key", base_url="http://wire.test/v1")
 _AGENTS: dict[str, Any] = {
     "openai": openai_agent,
     "responses": openai_responses_agent,
-    "compatible": openai_compatible_agent.fork(base_url="http://wire.test/v1", model="llama"),
+    "compatible": openai_compatible_agent.fork(base_url=None, model="llama"),
     "anthropic": anthropic_agent,
 }
 

@@ -10,7 +10,14 @@ import pytest
 from miniagents import Message, MiniAgents
 from miniagents.ext.llm._exchange import Exchange
 from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
-from miniagents.ext.llm.errors import LLMConnectionError, LLMError, LLMParameterError, LLMRequestError, LLMTimeoutError
+from miniagents.ext.llm.errors import (
+    LLMConnectionError,
+    LLMError,
+    LLMParameterError,
+    LLMRequestError,
+    LLMStatusError,
+    LLMTimeoutError,
+)
 from miniagents.ext.llm.llm_common import ClientOptions, Prompt
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
 from miniagents.ext.llm.openai_compatible import openai_compatible_agent
@@ -101,6 +108,7 @@ async def test_a_server_that_is_not_there(host: str, stream: bool) -> None:
     assert type(error) is LLMConnectionError
     assert base_url in str(error)
     assert "ConnectionRefusedError" in str(error)
+    assert str(error).endswith(" Is the server running?")
     assert "password" not in str(error)
 
 
@@ -276,3 +284,152 @@ async def test_a_model_and_a_stream_of_another_type_are_refused(way, name: str, 
         assert server.requests == []
     assert type(error) is LLMParameterError
     assert str(error).startswith(f"`{name}` is ")
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("apikey", "api_key"),
+        ("apiKey", "api_key"),
+        ("systm", "system"),
+        ("tool", "tools"),
+        ("modell", "model"),
+        ("base_ur", "base_url"),
+        ("max_turn", "max_turns"),
+        ("respone_type", "response_type"),
+    ],
+)
+async def test_a_misspelt_argument_is_refused(way, misspelt: str, meant: str) -> None:
+    """What is nearly the name of an own argument is no parameter of the API: nothing is sent, and no value is told."""
+    async with LLMServer() as server:
+        error = await error_of(way.agent(server), **{misspelt: SECRET})
+        assert type(error) is LLMParameterError
+        assert f"no argument `{misspelt}`: did you mean `{meant}`?" in str(error)
+        assert SECRET not in str(error)
+        assert server.requests == []
+
+
+API_PARAMETERS = [
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "tool_choice",
+    "tool_config",
+    "parallel_tool_calls",
+    "stop",
+    "stop_sequences",
+    "store",
+    "stream_options",
+    "models",
+    "top_k",
+    "top_p",
+    "top_a",
+    "min_p",
+    "n",
+    "seed",
+    "user",
+    "metadata",
+    "temperature",
+    "response_format",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "reasoning",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "modalities",
+    "audio",
+    "prediction",
+    "prompt_cache_key",
+    "safety_identifier",
+    "web_search_options",
+    "thinking",
+    "betas",
+    "container",
+    "mcp_servers",
+    "context_management",
+    "include",
+    "instructions",
+    "input",
+    "truncation",
+    "text",
+    "background",
+    "conversation",
+    "previous_response_id",
+    "extra_headers",
+    "extra_query",
+    "extra_body",
+    "keep_alive",
+    "options",
+    "format",
+    "think",
+    "num_ctx",
+    "transforms",
+    "route",
+    "plugins",
+    "guided_json",
+    "guided_regex",
+    "best_of",
+    "use_beam_search",
+    "ignore_eos",
+    "min_tokens",
+    "safe_prompt",
+    "prompt_mode",
+    "random_seed",
+    "chat_template_kwargs",
+    "cache_prompt",
+    "n_predict",
+    "grammar",
+    "mirostat",
+    "typical_p",
+    "suffix",
+    "echo",
+    "functions",
+    "function_call",
+    "search_parameters",
+    "citations",
+    "documents",
+    "preset",
+    "max_price",
+    "moderation",
+]
+
+
+async def test_parameters_of_the_api_are_no_misspelt_arguments() -> None:
+    """What the known APIs take goes through to them, however near it is to the name of an own argument."""
+    async with LLMServer() as server, MiniAgents():
+        agent = openai_compatible_agent.fork(base_url=f"{server.url}/v1", model="m")
+        passed = [
+            name for name in API_PARAMETERS if not name.startswith(("extra_", "stream_options", "response_format"))
+        ]
+        for name in passed:
+            await agent.inquire("hi", **{name: None})
+        assert [name for name, request in zip(passed, server.requests, strict=True) if name not in request.body] == []
+
+
+@pytest.mark.parametrize("path", ["", "/api"])
+@pytest.mark.parametrize("agent", [openai_agent, openai_compatible_agent])
+async def test_an_address_without_v1_is_told_of(agent: Any, path: str) -> None:
+    """Where the API is not found, the error shows where it was looked for, without a password, and asks for `/v1`."""
+    async with LLMServer() as server:
+        url = server.url.replace("//", "//user:canary@") + path
+        error = await error_of(agent, base_url=url, api_key="key", model="m", max_retries=0)
+    assert isinstance(error, LLMStatusError)
+    assert error.status == 404
+    assert f"(asked at {server.url}{path}/chat/completions: is `/v1` missing" in str(error)
+    assert "canary" not in str(error)
+
+
+@pytest.mark.parametrize("agent", [openai_agent, openai_compatible_agent, anthropic_agent])
+async def test_an_address_with_v1_is_not_doubted(agent: Any) -> None:
+    """A model that is not found at a good address is not the fault of the address."""
+    async with LLMServer(fault=Fault("status", status=404)) as server:
+        url = server.url if agent is anthropic_agent else f"{server.url}/v1"
+        error = await error_of(agent, base_url=url, api_key="key", model="m", max_retries=0)
+    assert isinstance(error, LLMStatusError)
+    assert error.status == 404
+    assert "base_url" not in str(error)

@@ -40,7 +40,7 @@ class Example(HTTPProvider):
 
 
 def agent_of(server: LLMServer, **presets: Any) -> Any:
-    return llm_agent.fork(alias="EXAMPLE", provider=Example(), model="m", **{"base_url": server.url, **presets})
+    return llm_agent.fork(alias="EXAMPLE", **{"provider": Example(), "model": "m", "base_url": server.url, **presets})
 
 
 async def test_it_is_asked_and_streams(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,3 +117,60 @@ async def test_a_server_is_found_behind_its_address(end: str) -> None:
     """With or without a slash or a query at the end of its address."""
     async with LLMServer(reply="Hi.") as server, MiniAgents():
         assert str((await agent_of(server, api_key="key", base_url=server.url + end).inquire("hi"))[0]) == "Hi."
+
+
+class Broken(Example):
+    """A provider of whose methods one is not as it should be."""
+
+    def __init__(self, *, request: Any = None, events: Any = None) -> None:
+        self._request = request
+        self._events = events
+
+    def make_request(self, prompt: Prompt, parameters: Mapping[str, Any]) -> Any:
+        return self._request() if self._request else super().make_request(prompt, parameters)
+
+    def read(self, answer: AnswerParts) -> Any:
+        return self._events() if self._events else super().read(answer)
+
+
+class OpensAtOnce(Example):
+    def open(self, client: Any, request: Any, opened: Any) -> Any:
+        return 5
+
+
+async def no_answer() -> str:
+    return "x"
+
+
+async def odd_pieces() -> AsyncIterator[Any]:
+    yield "one "
+    yield 5
+
+
+@pytest.mark.parametrize(
+    ("provider", "complaint"),
+    [
+        (Broken(request=no_answer), "`Broken.make_request` gave a coroutine. It gives a dict, and is not async."),
+        (Broken(request=lambda: [1]), "`Broken.make_request` gave a list. It gives a dict"),
+        (Broken(events=no_answer), "`Broken.open` gave a coroutine. It gives an async iterator: "),
+        (Broken(events=lambda: iter("x")), "`Broken.open` gave a str_ascii_iterator. It gives an async iterator: "),
+        (OpensAtOnce(), "`OpensAtOnce.open` gave a int. It gives an async iterator: "),
+        (Broken(events=odd_pieces), "A provider gave 5 as a piece of its answer, which is no `AnswerEvent`: a text, "),
+    ],
+    ids=["async request", "list", "coroutine", "iterator", "number", "piece"],
+)
+@pytest.mark.filterwarnings("error")
+async def test_a_method_that_gives_something_else_is_named(provider: HTTPProvider, complaint: str) -> None:
+    """The error about a provider's method says which it is, what it gave and what it is to give."""
+    async with LLMServer() as server, MiniAgents():
+        with pytest.raises(TypeError) as caught:
+            await agent_of(server, provider=provider, api_key="key-of-mine").inquire("hi")
+    assert not isinstance(caught.value, LLMParameterError)
+    assert str(caught.value).startswith(complaint)
+
+
+async def test_the_class_of_a_provider_is_no_provider() -> None:
+    """A class where an object of it belongs is refused, with what to write instead."""
+    async with MiniAgents():
+        with pytest.raises(LLMParameterError, match=r"write `provider=Example\(\)`"):
+            await llm_agent.inquire("hi", provider=Example)

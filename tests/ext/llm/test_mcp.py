@@ -135,12 +135,16 @@ async def test_a_server_that_dies_is_an_error_of_the_tool(server: Any) -> None:
 @pytest.mark.parametrize(
     ("server", "named"),
     [
-        (["/no/such/program", "--key=SECRET123"], "`/no/such/program`"),
+        (["/no/such/program", "--key=SECRET123"], "`/no/such/program --key=<secret>`"),
+        (["/no/such/program", "a.py", "--token", "SECRET123"], "`/no/such/program a.py --token <secret>`"),
+        (["/no/such/program", "-H", "Authorization: SECRET123"], "`/no/such/program -H Authorization:<secret>`"),
+        (["/no/such/program", "sk-SECRET123-0123456789"], "`/no/such/program <secret>`"),
+        (["/no/such/program", "http://user:SECRET123@here/mcp"], "`/no/such/program http://here/mcp`"),
         (["true"], "`true`"),
         ("http://user:SECRET123@127.0.0.1:9/mcp?key=SECRET123", "http://127.0.0.1:9/mcp"),
         (3, "the MCP server int"),
     ],
-    ids=["no program", "no server", "nobody listens", "none"],
+    ids=["no program", "a token", "a header", "a key", "an address", "no server", "nobody listens", "none"],
 )
 async def test_a_server_that_cannot_be_reached_is_an_error(server: Any, named: str) -> None:
     """Without its tools nothing is sent to the model; the error names the server, and no secret of its address."""
@@ -178,6 +182,13 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
     assert connections() == []
 
 
+@pytest.mark.parametrize("server", ["server.py", "python server.py", "localhost:8000/mcp", ""])
+def test_a_text_that_is_no_url_is_refused(server: str) -> None:
+    """A command is a list, and whoever writes it as a text is told at once."""
+    with pytest.raises(LLMParameterError, match=r'a command is a list: `mcp_tools\(\["python", "server.py"\]\)`'):
+        mcp_tools(server)
+
+
 async def test_some_of_the_tools() -> None:
     """`only` chooses tools, `prefix` renames them, and `needs_approval` says which are asked about."""
     server = mcp_server.make_server()
@@ -212,7 +223,7 @@ async def test_two_servers_with_the_same_tools_are_told_apart() -> None:
     one, two = mcp_server.make_server(), mcp_server.make_server()
     model = ScriptedModel("done")
     async with MiniAgents():
-        with pytest.raises(LLMParameterError, match="Two of the tools are named 'add'"):
+        with pytest.raises(LLMParameterError, match=r"Two of the tools are named 'add'.*prefix="):
             await model.agent.inquire("?", tools=[mcp_tools(one), mcp_tools(two)])
         await model.agent.inquire("?", tools=[mcp_tools(one), mcp_tools(two, prefix="b_")])
     assert {"add", "b_add"} <= {told.name for told in model.prompts[0].tools}

@@ -90,7 +90,7 @@ class AnswerWriter:
         elif isinstance(event, ToolCallPiece):
             self._call(event)
         else:
-            self._fields.update(event)
+            self._fields.update(_fields_in(event))
         self._pieces += 1
         if not self._pieces % PIECES_PER_TURN:
             await asyncio.sleep(0)
@@ -193,3 +193,12 @@ class AnswerWriter:
     def _check_length(self, text: str) -> None:
         self._length += len(text)
         _limits.check_length(self._length, _limits.MAX_TEXT, f"The answer of {self._provider}", "characters")
+
+
+def _fields_in(event: object) -> Mapping[str, Any]:
+    if not isinstance(event, Mapping):
+        raise TypeError(
+            f"A provider gave {event!r:.100} as a piece of its answer, which is no `AnswerEvent`: a text, a "
+            "`ThinkingPiece`, a `ToolCallPiece`, or a dict of fields."
+        )
+    return event

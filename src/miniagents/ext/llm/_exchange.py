@@ -1,7 +1,8 @@
 """One question to a model and its answer, which becomes messages of the reply."""
 
+import inspect
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -88,6 +89,7 @@ class Exchange:
         try:
             self.provider.check_prompt(question.prompt)
             request = self.provider.make_request(question.prompt, self.parameters)
+            _check_given("make_request", self.provider, request, Mapping, "a dict, and is not async")
             send = partial(self._send, request, question)
             if (recording := current_recording.get()) is None:
                 await send(answer)
@@ -164,9 +166,20 @@ class Exchange:
         self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack
     ) -> AsyncIterator[AnswerEvent]:
         with refusals_explained(self.provider.name):
-            events = await self.provider.open(client, request, opened)
+            opening: object = self.provider.open(client, request, opened)
+            events: Any = await opening if isinstance(opening, Awaitable) else opening
+        how = "an async iterator: `open` is an `async def` that returns one, `read` an async generator, with `yield`"
+        _check_given("open", self.provider, events, AsyncIterable, how)
         async for event in events:
             yield event
+
+
+def _check_given(method: str, provider: LLMProvider, given: object, wanted: type[Any], how: str) -> None:
+    """Raise `TypeError` if a provider's method gave something else than it is to give."""
+    if not isinstance(given, wanted):
+        if inspect.iscoroutine(given):
+            given.close()  # or Python complains that it was never awaited
+        raise TypeError(f"`{type(provider).__name__}.{method}` gave a {type(given).__name__}. It gives {how}.")
 
 
 def estimated_tokens(prompt: Prompt) -> int:

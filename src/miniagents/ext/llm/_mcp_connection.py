@@ -2,13 +2,14 @@
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from miniagents.ext._threads import beside_the_loop
 from miniagents.ext.llm._client import load
 from miniagents.ext.llm._sdk import without_secrets
-from miniagents.ext.llm._secrets import Secrets
+from miniagents.ext.llm._secrets import HIDDEN, Secrets, tells
 from miniagents.ext.llm.errors import ToolError, ToolSourceError
 from miniagents.promising import MiniAgentsError
 
@@ -16,6 +17,8 @@ E = TypeVar("E", bound=MiniAgentsError)
 
 _CONNECTION_CLOSED: Final = -32000
 _MOST_PAGES: Final = 100
+# What stands alone in a command and looks like a key: long, with digits, and no file.
+_KEY: Final = re.compile(r"(?=.*\d)(?!.*\.\w{1,4}$)[\w.~+-]{20,}=*")
 
 
 class MCPConnection:
@@ -142,8 +145,30 @@ def shown(server: object) -> str:
     """How a server is named in errors: without what may be secret in its address or its command."""
     if isinstance(server, str):
         return without_secrets(server)
-    command = server[0] if isinstance(server, Sequence) and server else getattr(server, "command", None)
-    return f"`{command}`" if isinstance(command, str) else f"the MCP server {type(server).__name__}"
+    is_list = isinstance(server, Sequence) and server
+    command = server if is_list else [getattr(server, "command", None), *(getattr(server, "args", None) or ())]
+    if not isinstance(command[0], str):
+        return f"the MCP server {type(server).__name__}"
+    return f"`{' '.join(_shown_words(command))}`"
+
+
+def _shown_words(command: Sequence[object]) -> Iterator[str]:
+    is_secret = False
+    for word in map(str, command):
+        name, sign, value = _named(word)
+        if is_secret or _KEY.fullmatch(word):
+            yield HIDDEN
+        elif sign and (tells(name) or _KEY.fullmatch(value)):
+            yield f"{name}{sign}{HIDDEN}"
+        else:
+            yield without_secrets(word) if "://" in word else word
+        is_secret = word.startswith("-") and not sign and tells(word)
+
+
+def _named(word: str) -> tuple[str, str, str]:
+    """`NAME=value`, also of a header; without a sign all is the name."""
+    sign = next((sign for sign in "=:" if sign in word), "=")
+    return word.partition(sign)
 
 
 def _client(sdk: Any, server: Any, timeout: float | None) -> Any:

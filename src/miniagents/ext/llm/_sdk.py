@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from miniagents.ext._terminal import on_one_line
 from miniagents.ext.llm._retry_after import retry_after_of
@@ -23,6 +24,9 @@ from miniagents.ext.llm.errors import (
 
 # Proxies answer with whole web pages, whose beginning tells enough.
 _SHOWN_OF_A_PAGE: Final = 500
+_NOT_FOUND: Final = 404
+# Of OpenAI's API, which nearly all who speak it have below `/v1`.
+_PATHS_BELOW_V1: Final = ("/chat/completions", "/responses", "/embeddings")
 
 
 def without_secrets(url: object) -> str:
@@ -94,7 +98,9 @@ class SDKErrors:
         if isinstance(error, timeouts):
             return LLMTimeoutError(f"The request to {where} has timed out ({what}).")
         if isinstance(error, breaks):
-            return LLMConnectionError(f"The connection to {where} failed ({_text_of(_innermost(error))}).")
+            cause = _innermost(error)
+            hint = " Is the server running?" if isinstance(cause, ConnectionRefusedError) and _is_here(url) else ""
+            return LLMConnectionError(f"The connection to {where} failed ({_text_of(cause)}).{hint}")
         if isinstance(error, classes_named("httpx2", "InvalidURL")):
             return LLMRequestError(f"The base URL of {self.provider} is no URL ({what}).")
         if isinstance(error, (ValueError, *self._named("APIResponseValidationError"))):
@@ -149,6 +155,7 @@ def error_of_status(body: bytes, response: Any, provider: str) -> LLMStatusError
         status=response.status_code,
         error_type=_type_of(error),
         request_id=response.headers.get("x-request-id"),
+        hint=_hint_at(response, response.status_code),
         retry_after=retry_after_of(response.headers),
     )
 
@@ -162,16 +169,29 @@ def _of_api_error(error: Exception, provider: str) -> LLMStatusError:
         status=getattr(error, "status_code", 200),
         error_type=_type_of(inner),
         request_id=text_field(error, "request_id") or None,
+        hint=_hint_at(field(error, "response"), field(error, "status_code")),
         retry_after=retry_after_of(field(field(error, "response"), "headers") or {}),
     )
 
 
 def _status_error(
-    provider: str, message: str, *, status: int = 200, error_type: str | None, **details: Any
+    provider: str, message: str, *, status: int = 200, error_type: str | None, hint: str = "", **details: Any
 ) -> LLMStatusError:
     how = "sent an error in its answer" if status == 200 else f"answered with status {status}"
     kind = f" ({on_one_line(error_type)})" if error_type else ""
-    return LLMStatusError(f"{provider} {how}{kind}: {message}", status=status, error_type=error_type, **details)
+    return LLMStatusError(f"{provider} {how}{kind}: {message}{hint}", status=status, error_type=error_type, **details)
+
+
+def _hint_at(response: object, status: object) -> str:
+    """What may be wrong with the address, where the API was not found."""
+    url = without_secrets(field(response, "url") or "")
+    if status != _NOT_FOUND or "/v1" in url or not url.endswith(_PATHS_BELOW_V1):
+        return ""
+    return f" (asked at {url}: is `/v1` missing at the end of `base_url`?)"
+
+
+def _is_here(url: str) -> bool:
+    return (urlsplit(url).hostname or "").startswith(("localhost", "127.", "::1"))
 
 
 def _type_of(body: object) -> str | None:

@@ -55,7 +55,8 @@ class Toolbox:
     def _check_new(self, name: str) -> None:
         if name in self.tools or name in self.foreign:
             raise LLMParameterError(
-                f'Two of the tools are named {name!r}: give one another name by `tool(..., name="...")`.'
+                f'Two of the tools are named {name!r}: give one another name by `tool(..., name="...")`, or '
+                "those of an MCP server by `mcp_tools(..., prefix=...)`."
             )
 
 

@@ -58,6 +58,11 @@ class MCPTools(ToolSource):
     ) -> None:
         if isinstance(only, str) or isinstance(needs_approval, str):
             raise LLMParameterError("`only` and `needs_approval` take a list of names.")
+        if isinstance(server, str) and not server.startswith(("http://", "https://")):
+            raise LLMParameterError(
+                "A text is the URL of an MCP server, http://... or https://...; a command is a list: "
+                '`mcp_tools(["python", "server.py"])`.'
+            )
         self._server = server
         self._only = only
         self._prefix = prefix
