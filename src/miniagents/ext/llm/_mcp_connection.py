@@ -145,8 +145,9 @@ def shown(server: object) -> str:
     """How a server is named in errors: without what may be secret in its address or its command."""
     if isinstance(server, str):
         return without_secrets(server)
-    is_list = isinstance(server, Sequence) and server
-    command = server if is_list else [getattr(server, "command", None), *(getattr(server, "args", None) or ())]
+    command: Sequence[object] = [getattr(server, "command", None), *(getattr(server, "args", None) or ())]
+    if isinstance(server, Sequence) and server:
+        command = server
     if not isinstance(command[0], str):
         return f"the MCP server {type(server).__name__}"
     return f"`{' '.join(_shown_words(command))}`"
