@@ -320,7 +320,7 @@ from miniagents.ext.llm.recordings import record
 
 async def main():
     async with MiniAgents():
-        with record(sys.argv[1]):
+        with record(sys.argv[1], replace=True):
             await llm_agent.inquire("Hi", provider=Scripted(["Fine."]), model="m")
             os.kill(os.getpid(), 9)
 
@@ -335,3 +335,12 @@ async def test_an_answer_that_somebody_has_is_on_the_disk(tmp_path: Path) -> Non
     ended = await run_python("-c", CRASHER, path, tests, cwd=tmp_path)
     assert ended.status == -9, ended
     assert [event for _, event in RecordingFile(path).answers()[0].events] == ["Fine."]
+
+
+async def test_a_crash_destroys_neither_the_old_answers_nor_the_new_ones(tmp_path: Path) -> None:
+    """A program that is killed while it records anew leaves the recording as it was, and its answers beside it."""
+    file = made(tmp_path / "run.jsonl", recorded(1))
+    ended = await run_python("-c", CRASHER, file.path, Path(__file__).parents[2], cwd=tmp_path)
+    assert ended.status == -9, ended
+    assert file.answers() == [recorded(1)]
+    assert [event for _, event in file.beside().answers()[0].events] == ["Fine."]
