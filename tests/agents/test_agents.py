@@ -114,6 +114,8 @@ def test_wrong_arguments_are_refused_by_the_call() -> None:
         delayed.inquire("x", delay=1, say="x", volume=2)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="`say`"):
         delayed.inquire("x", delay=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"needs the arguments `delay`, `say`\."):
+        delayed.inquire("x")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="keyword"):
         delayed.inquire("x", None, 1.0, "x")
     for lost in (lambda: echo.inquire("a", "b"), lambda: echo.initiate_inquiry("hello")):  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Messages and their promises."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -156,6 +156,50 @@ def test_only_a_resolved_promise_can_stand_in_a_text() -> None:
             await promise
             assert f"{promise}" == "one two three"
         assert f"{Message('x').as_promise}" == "x"
+
+    run_virtual(scenario)
+
+
+async def takes_nothing() -> AsyncIterator[str]:
+    yield "x"
+
+
+def not_async(metadata: dict[str, Any]) -> Iterator[str]:
+    yield "x"
+
+
+async def returns(metadata: dict[str, Any]) -> str:
+    return "x"
+
+
+@pytest.mark.parametrize(
+    ("streamer", "problem"),
+    [(takes_nothing, "takes 0 positional arguments"), (not_async, "a generator"), (returns, "a coroutine")],
+)
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_streamer_is_an_error_that_says_what_one_is(streamer: Any, problem: str) -> None:
+    """A streamer without its parameter, without `async` or without `yield` is told how one is written."""
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            with pytest.raises(
+                TypeError, match=rf"`async def {streamer.__name__}\(metadata\)` with `yield`: .*{problem}"
+            ):
+                await Message.promise(streamer)
+
+    run_virtual(scenario)
+
+
+def test_a_type_error_of_a_streamer_is_its_own() -> None:
+    """What a streamer that is called as it should be raises is raised as it is."""
+
+    def fails(metadata: dict[str, Any]) -> AsyncIterator[str]:
+        raise TypeError("mine")
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            with pytest.raises(TypeError, match=r"^mine$"):
+                await Message.promise(fails)
 
     run_virtual(scenario)
 

@@ -242,7 +242,7 @@ def test_a_sequence_can_stand_in_a_text_once_it_was_awaited() -> None:
     async def scenario() -> None:
         async with PromisingContext():
             sequence = to_sequence(["one", "two"])
-            with pytest.raises(UnresolvedPromiseError, match="await"):
+            with pytest.raises(UnresolvedPromiseError, match="is not known before it was awaited: `await` it first"):
                 f"{sequence}"
             await sequence
             assert f"{sequence}" == "one\n\ntwo"
@@ -256,7 +256,8 @@ def test_likely_slips_are_answered() -> None:
     with pytest.raises(TypeError, match=r"`content`.*`text`"):
         to_sequence([{"role": "user", "content": "Hello"}])
     for attribute, value in (("text", Message("x").as_promise), ("text", to_sequence("x"))):
-        with pytest.raises(AttributeError, match="await"):
+        with pytest.raises(AttributeError, match="await") as caught:
             getattr(value, attribute)
+        assert caught.value.obj is None  # or Python would add `Did you mean: '_texts'?`
     with pytest.raises(TypeError, match="alias='name'"):
         miniagent("name")  # type: ignore[call-overload]

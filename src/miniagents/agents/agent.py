@@ -311,7 +311,8 @@ class _Parameters:
         self.check_names(alias, kwargs)
         if not self.required <= kwargs.keys():
             missing = ", ".join(f"`{name}`" for name in sorted(self.required - kwargs.keys()))
-            raise TypeError(f"{alias} needs the argument {missing}.")
+            noun = "argument" if "," not in missing else "arguments"
+            raise TypeError(f"{alias} needs the {noun} {missing}.")
 
 
 def _name_of(function: Any) -> str:

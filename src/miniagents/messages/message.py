@@ -1,5 +1,6 @@
 """`Message`: what agents send each other, immutable, with a text and any metadata. And the promise of one."""
 
+import inspect
 import json
 import string
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
@@ -167,7 +168,7 @@ class MessagePromise(StreamedPromise[str, Message], Elements):
             log: Log[str] = Log()
             log.pack_at_end(PackedText)
             known_at_end = self._final_metadata
-            self._setup(log, lambda this: this._run_streamer(lambda _: streamer(known_at_end)), start_asap)
+            self._setup(log, lambda this: this._run_streamer(lambda _: _tokens_of(streamer, known_at_end)), start_asap)
         else:
             raise TypeError(
                 f"A message token streamer is a callable or a StreamAppender, not {type(streamer).__name__}."
@@ -232,8 +233,9 @@ class MessagePromise(StreamedPromise[str, Message], Elements):
             message_resolved(context, self, outcome)
 
     def __getattr__(self, name: str) -> Any:
+        # With the name Python does not add a suggestion of its own, such as `_texts`.
         raise AttributeError(
-            f"A promise of a message has no attribute {name!r}. `await` it first: that gives the message."
+            f"A promise of a message has no attribute {name!r}. `await` it first: that gives the message.", name=name
         )
 
     def __str__(self) -> str:
@@ -269,6 +271,25 @@ def describe_error(error: BaseException) -> str:
         return f"{name}: {error}"
     except Exception:  # somebody else's `__str__`, on the way of an error that must not get lost
         return name
+
+
+def _tokens_of(streamer: TokenStreamer, known_at_end: dict[str, Any]) -> AsyncIterable[str]:
+    try:
+        tokens = streamer(known_at_end)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # of its own, and not of how it is called
+        raise _no_streamer(streamer, str(error)) from error
+    if not hasattr(tokens, "__aiter__"):
+        if inspect.iscoroutine(tokens):
+            tokens.close()  # or Python complains that it was never awaited
+        raise _no_streamer(streamer, f"it gave a {type(tokens).__name__}")
+    return tokens
+
+
+def _no_streamer(streamer: object, problem: str) -> TypeError:
+    name = getattr(streamer, "__name__", type(streamer).__name__)
+    return TypeError(f"A streamer is an `async def {name}(metadata)` with `yield`: {problem}.")
 
 
 _STRING_SLOT: Final[Any] = Message.__dict__["_string"]

@@ -78,13 +78,15 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
         if isinstance(outcome, Failure):
             outcome.throw()
         if isinstance(outcome, Sentinel):
-            raise UnresolvedPromiseError(f"The text of {self.describe()}")
+            # All of them may be there: that is known only to who has walked through them.
+            raise UnresolvedPromiseError(f"The text of {self.describe()}", "is not known before it was awaited")
         return "\n\n".join(map(str, outcome))
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
             f"A sequence of messages has no attribute {name!r}. `await` it first, which gives a tuple of messages, or "
-            "read it with `async for`."
+            "read it with `async for`.",
+            name=name,  # with it Python does not add a suggestion of its own, such as `_texts`
         )
 
     async def _texts(self) -> Texts:

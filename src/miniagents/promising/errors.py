@@ -74,8 +74,8 @@ class WrongLoopError(MiniAgentsError, RuntimeError):
 class UnresolvedPromiseError(MiniAgentsError, RuntimeError):
     """The value of a promise was asked for without waiting, before it was there."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is not there yet: `await` it first, then use the result.")
+    def __init__(self, what: str, state: str = "is not there yet") -> None:
+        super().__init__(f"{what} {state}: `await` it first, then use the result.")
 
 
 class PromiseCancelledError(MiniAgentsError, RuntimeError):

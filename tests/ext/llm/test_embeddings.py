@@ -24,6 +24,7 @@ from miniagents.ext.llm.errors import (
     MissingKeyError,
 )
 from miniagents.ext.llm.limits import Limits
+from miniagents.ext.llm.media import ImageMessage
 from miniagents.ext.llm.openai_compatible_embeddings import openai_compatible_embedding_agent
 from miniagents.ext.llm.openai_embeddings import openai_embedding_agent
 from miniagents.testing import Fault, LLMServer
@@ -187,10 +188,15 @@ async def test_a_request_is_repeated(agent_of: Any) -> None:
 
 
 async def test_an_empty_text_has_no_vector(agent_of: Any) -> None:
-    """An empty text is an error that tells its place, and nothing is sent."""
+    """An empty text, or a file without one, is an error that tells its place, and nothing is sent."""
     async with LLMServer() as server, MiniAgents():
         with pytest.raises(LLMRequestError, match="Message 1 has no text"):
             await agent_of(server).inquire(["ship", ""])
+        image = ImageMessage.of(b"GIF89a", media_type="image/gif")
+        with pytest.raises(
+            LLMRequestError, match="Message 0, of class ImageMessage, has no text, and only a text has a vec"
+        ):
+            await agent_of(server).inquire([image])
     assert server.requests == []
 
 

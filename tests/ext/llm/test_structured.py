@@ -12,7 +12,8 @@ from miniagents.ext.llm.anthropic import AnthropicProvider
 from miniagents.ext.llm.errors import LLMAnswerError, LLMParameterError
 from miniagents.ext.llm.messages import ToolCallMessage, ToolResultMessage, UserMessage
 from miniagents.ext.llm.prompt import Prompt
-from miniagents.ext.llm.structured import TypedAnswer, answer_schema, value_of
+from miniagents.ext.llm.structured import TypedAnswer, WantedAnswer, answer_schema, value_of
+from miniagents.ext.models import scripted_agent
 from miniagents.testing import LLMServer, ToolUse
 from support.llm_ways import WAYS
 from support.scripted_model import ScriptedModel
@@ -127,6 +128,24 @@ async def test_a_type_without_a_schema_is_refused(way) -> None:
         with pytest.raises(LLMParameterError, match="`response_type` must be a type that has a JSON schema"):
             await replies
     assert server.requests == []
+
+
+@pytest.mark.parametrize("given", [{"type": "object"}, {}, {"type": "int"}, City(name="Rome", people=1)], ids=repr)
+def test_what_is_no_type_is_refused(given: Any) -> None:
+    """A schema or a value in the place of a type is refused in one sentence, without advice that cannot be followed."""
+    with pytest.raises(LLMParameterError, match="`response_type` must be a type that has a JSON schema") as caught:
+        WantedAnswer.of(given)
+    assert repr(given) in str(caught.value)
+    assert "arbitrary_types_allowed" not in str(caught.value)
+
+
+async def test_a_value_is_taken_from_replies_that_nobody_awaited() -> None:
+    """Replies that were awaited are a `TypeError` that says to leave the `await` out."""
+    async with MiniAgents():
+        replies: Any = await scripted_agent.inquire(script="[1]")
+        for given in (replies, replies[0], replies[0].as_promise):
+            with pytest.raises(TypeError, match="takes the replies without `await`"):
+                await value_of(given, list[int])
 
 
 def test_a_schema_is_closed_wherever_it_can_be() -> None:

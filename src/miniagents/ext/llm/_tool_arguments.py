@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import from_json, to_json
 
+from miniagents.ext.llm._shown import first_line
 from miniagents.ext.llm.errors import LLMParameterError, ToolError
 
 _COMPLAINTS: Final = 20
@@ -46,7 +47,7 @@ class ToolArguments:
             self.schema = self._model.model_json_schema(schema_generator=_Schema)
         except (PydanticUserError, NameError) as error:
             raise LLMParameterError(
-                f"The tool {tool} has a parameter whose type no model can write as JSON: {_first_line(error)} "
+                f"The tool {tool} has a parameter whose type no model can write as JSON: {first_line(error)} "
                 "Annotate it with types such as str, int, float, bool, list, dict, Literal, Enum or a pydantic model."
             ) from error
         self.schema.pop("title", None)
@@ -95,7 +96,7 @@ def parameters_of(tool: str, function: Callable[..., Any]) -> tuple[list[inspect
         types = typing.get_type_hints(inner, include_extras=True)
     except (TypeError, ValueError, NameError) as error:
         raise LLMParameterError(
-            f"The signature of the tool {tool} cannot be read: {_first_line(error)} A function whose annotations name "
+            f"The signature of the tool {tool} cannot be read: {first_line(error)} A function whose annotations name "
             "types that are not in its module needs these imported there, and not only for the type checker."
         ) from error
     # What is preset is the program's word, which a model must not change.
@@ -135,8 +136,3 @@ def _complaint(error: ValidationError) -> str:
     if len(mistakes) > len(lines):
         lines.append(f"- and {len(mistakes) - len(lines)} more")
     return "\n".join(["The arguments are wrong:", *lines])
-
-
-def _first_line(error: BaseException) -> str:
-    line = str(error).partition("\n")[0]
-    return line if line.endswith(".") else f"{line}."

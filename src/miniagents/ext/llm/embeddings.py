@@ -135,7 +135,11 @@ async def _embedding_agent(
     messages = await ctx.message_promises
     for place, message in enumerate(messages):
         if not str(message):
-            raise LLMRequestError(f"Message {place} has no text, and nothing has no vector.")
+            what = "" if type(message) is Message else f", of class {type(message).__name__},"
+            raise LLMRequestError(
+                f"Message {place}{what} has no text, and only a text has a vector: leave the message out, or say in "
+                "words what it is. (The first message is 0.)"
+            )
     for batch in _batches(messages, batch_size):
         ctx.reply(_batch_agent.inquire(batch, question=question))
 

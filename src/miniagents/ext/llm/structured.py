@@ -16,10 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from miniagents.ext.llm._schemas import close
+from miniagents.ext.llm._shown import first_line
 from miniagents.ext.llm.errors import LLMAnswerError, LLMParameterError
 from miniagents.ext.llm.messages import AssistantMessage, UserMessage
 from miniagents.ext.llm.prompt import AnswerSchema
-from miniagents.messages import Message, MessageSequencePromise
+from miniagents.messages import Message, MessagePromise, MessageSequencePromise
 
 __all__ = ["TypedAnswer", "value_of"]
 
@@ -66,6 +67,8 @@ async def value_of(replies: MessageSequencePromise, response_type: type[T]) -> T
     >>> run(main())
     [1, 2]
     """
+    if isinstance(replies, (tuple, MessagePromise, Message)):
+        raise TypeError("`value_of` takes the replies without `await`: `await value_of(agent.inquire(...), City)`.")
     answers = [message for message in await replies if message.is_answer]
     if not answers:
         raise LLMAnswerError("The reply has no answer, so there is no value in it.")
@@ -128,7 +131,10 @@ class WantedAnswer:
     @classmethod
     def of(cls, response_type: Any) -> "WantedAnswer":
         """An answer of a `response_type`; any text if that is `None`."""
-        return cls() if response_type is None else cls(TypedAnswer[response_type], answer_schema(response_type))
+        if response_type is None:
+            return cls()
+        schema = answer_schema(response_type)  # first, because it says what is wrong with a type that is none
+        return cls(TypedAnswer[response_type], schema)
 
     def problem_of(self, answer: Iterable[Message]) -> LLMAnswerError | None:
         """What is wrong with an answer, if something is."""
@@ -151,13 +157,12 @@ def repair_request(problem: LLMAnswerError) -> Message:
 
 def answer_schema(response_type: Any) -> AnswerSchema:
     """What a provider is told of `response_type`. Raises `LLMParameterError` if it is no type with a JSON schema."""
+    if isinstance(response_type, Mapping):  # which pydantic would take for a schema of its own kind
+        raise _no_type(response_type, "a schema is no type.")
     try:
         schema = TypeAdapter(response_type).json_schema()
     except (PydanticUserError, TypeError, ValueError) as error:
-        raise LLMParameterError(
-            "`response_type` must be a type that has a JSON schema, such as a pydantic model, unlike "
-            f"{response_type!r}: {error}"
-        ) from error
+        raise _no_type(response_type, first_line(error)) from error
     definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
     if _is_to_be_wrapped(schema):
         schema = {"type": "object", "properties": {_WRAPPED: schema}}
@@ -165,6 +170,13 @@ def answer_schema(response_type: Any) -> AnswerSchema:
     strict = close(schema)
     name = _NOT_IN_NAMES.sub("_", _name_of(response_type)).strip("_")[:_LONGEST_NAME] or "answer"
     return AnswerSchema(name, schema, strict)
+
+
+def _no_type(response_type: object, problem: str) -> LLMParameterError:
+    return LLMParameterError(
+        "`response_type` must be a type that has a JSON schema, such as a pydantic model, unlike "
+        f"{response_type!r}: {problem}"
+    )
 
 
 def _name_of(response_type: Any) -> str:
