@@ -4,7 +4,7 @@ import inspect
 import json
 import string
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -275,7 +275,7 @@ def describe_error(error: BaseException) -> str:
 
 def _tokens_of(streamer: TokenStreamer, known_at_end: dict[str, Any]) -> AsyncIterable[str]:
     try:
-        tokens = streamer(known_at_end)
+        tokens: Any = streamer(known_at_end)
     except TypeError as error:
         if error.__traceback__ is None or error.__traceback__.tb_next is not None:
             raise  # of its own, and not of how it is called
@@ -284,7 +284,7 @@ def _tokens_of(streamer: TokenStreamer, known_at_end: dict[str, Any]) -> AsyncIt
         if inspect.iscoroutine(tokens):
             tokens.close()  # or Python complains that it was never awaited
         raise _no_streamer(streamer, f"it gave a {type(tokens).__name__}")
-    return tokens
+    return cast("AsyncIterable[str]", tokens)
 
 
 def _no_streamer(streamer: object, problem: str) -> TypeError:
