@@ -96,7 +96,11 @@ def chunks_of(text: str, cuts: list[int]) -> list[str]:
 # ---------------------------------------------------------------------- items: which list
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(alphabet='ab"\\[]{},:é\n`/'),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(alphabet='ab"\\[]{},:é\n`/'),
     lambda inside: (
         st.lists(inside, max_size=3) | st.dictionaries(st.text(alphabet='a"]}', max_size=3), inside, max_size=3)
     ),
