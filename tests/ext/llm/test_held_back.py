@@ -7,10 +7,12 @@ import pytest
 
 from miniagents import MiniAgents
 from miniagents.ext.llm.limits import Limits
+from miniagents.ext.llm.provider import ThinkingPiece, ToolCallPiece
 from miniagents.testing import explore, run_virtual
-from support.scripted_model import ScriptedModel
+from support.scripted_model import ScriptedModel, TellingModel
 
 WORDS = [f"{number} " for number in range(60)]
+THEIRS = {"type": "function", "function": {"name": "theirs"}}
 
 
 @pytest.mark.parametrize("readers", [1, 2, 3])
@@ -67,3 +69,18 @@ def test_of_those_held_back_only_the_first_goes_on() -> None:
         return seen
 
     assert run_virtual(scenario) == [[5, 5], [60, 5]]
+
+
+@pytest.mark.parametrize("how", [{"max_ahead": 1}, {}], ids=["by the call", "by the context"])
+def test_what_many_do_not_read_holds_back_nothing(how: dict[str, int]) -> None:
+    """Whoever passes over thoughts and calls of tools gets what follows them; what the model says is held back."""
+
+    async def scenario() -> list[str]:
+        thoughts = [ThinkingPiece("hm ") for _ in range(9)]
+        call = [ToolCallPiece(0, "id", "theirs"), *(ToolCallPiece(0, arguments=piece) for piece in '{"a": 1}')]
+        model = TellingModel([*thoughts, *call, {"finish_reason": "tool_calls"}])
+        async with MiniAgents(max_ahead_by_default=None if how else 1):
+            replies = model.agent.inquire("?", tools=[THEIRS], **how)
+            return [promise.message_class.__name__ async for promise in replies]
+
+    assert run_virtual(scenario) == ["ThinkingMessage", "ToolCallMessage"]

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final
 
 from miniagents.agents import MiniAgent
 from miniagents.ext.llm._anthropic_media import media_block
-from miniagents.ext.llm._body import AnswerParts, parts_of
-from miniagents.ext.llm._client import base_url_of, limited_http_client
+from miniagents.ext.llm._body import AnswerParts
+from miniagents.ext.llm._client import limited_http_client
 from miniagents.ext.llm._schemas import for_anthropic
 from miniagents.ext.llm._sdk import error_in_answer
 from miniagents.ext.llm._sent_calls import call_id, object_of
@@ -130,16 +130,7 @@ class AnthropicProvider(LLMProvider):
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `messages.create`."""
         answer = await client.messages.create(**request)
-        return self._read(
-            await parts_of(
-                answer,
-                opened,
-                stream=request["stream"],
-                provider=self.name,
-                package=self.package,
-                url=base_url_of(client),
-            )
-        )
+        return self._read(await self.parts(answer, client, request, opened))
 
     async def _read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
         """The events of a stream, or of a whole message, which is read as a stream."""

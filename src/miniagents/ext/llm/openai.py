@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 from miniagents.agents import MiniAgent
-from miniagents.ext.llm._body import AnswerParts, parts_of
-from miniagents.ext.llm._client import base_url_of
+from miniagents.ext.llm._body import AnswerParts
 from miniagents.ext.llm._openai_parts import chat_parts
 from miniagents.ext.llm._openai_sdk import DEFAULT_MODEL, OpenAISDK
 from miniagents.ext.llm._sdk import error_in_answer
@@ -62,16 +61,7 @@ class OpenAIProvider(OpenAISDK, LLMProvider):
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `chat.completions.create`."""
         answer = await client.chat.completions.create(**request)
-        return self._read(
-            await parts_of(
-                answer,
-                opened,
-                stream=request["stream"],
-                provider=self.name,
-                package=self.package,
-                url=base_url_of(client),
-            )
-        )
+        return self._read(await self.parts(answer, client, request, opened))
 
     async def _read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
         """The events of a stream of chunks, or of a whole completion, which is read as a stream of one."""

@@ -49,8 +49,8 @@ async def openai_compatible_agent(
     """A model behind a server that speaks OpenAI's protocol: Ollama, vLLM, LM Studio, llama.cpp, many hosted ones.
 
     - `base_url`: where it is, such as `http://localhost:11434/v1` (Ollama), `http://localhost:8000/v1` (vLLM) or
-      `http://localhost:1234/v1` (LM Studio). `None` with an `AsyncOpenAI` of your own,
-      as `async_client`, which knows it.
+      `http://localhost:1234/v1` (LM Studio). `None` with an `AsyncOpenAI` of your own as `async_client`, which knows
+      it.
     - `model`: one that the server has.
     - `api_key`: if the server wants one; `OPENAI_API_KEY` is not sent to it.
 

@@ -5,8 +5,7 @@ from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
 from miniagents.agents import MiniAgent
-from miniagents.ext.llm._body import AnswerParts, parts_of
-from miniagents.ext.llm._client import base_url_of
+from miniagents.ext.llm._body import AnswerParts
 from miniagents.ext.llm._openai_parts import response_parts
 from miniagents.ext.llm._openai_sdk import OpenAISDK
 from miniagents.ext.llm._sdk import error_in_answer
@@ -78,16 +77,7 @@ class OpenAIResponsesProvider(OpenAISDK, LLMProvider):
     async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
         """The answer of `responses.create`."""
         answer = await client.responses.create(**request)
-        return self._read(
-            await parts_of(
-                answer,
-                opened,
-                stream=request["stream"],
-                provider=self.name,
-                package=self.package,
-                url=base_url_of(client),
-            )
-        )
+        return self._read(await self.parts(answer, client, request, opened))
 
     async def _read(self, answer: AnswerParts) -> AsyncIterator[AnswerEvent]:
         """The events of a stream, or of a whole response, which is read as the last event of one."""

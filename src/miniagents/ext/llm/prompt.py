@@ -83,8 +83,8 @@ class Prompt:
 
         Whatever has become of the dialog, providers take it: each call of a tool has its result in the turn after it
         (`MISSING_RESULT` if it got lost), an id that no other call has, and a name that a tool can have, also if the
-        model has made it up; and there is no result without its call. Only classes make a thought, a call
-        or a result; a role that is written in the fields of a plain message does not.
+        model has made it up; and there is no result without its call. Only classes make a thought, a call or a result;
+        a role that is written in the fields of a plain message does not.
 
         Raises `LLMRequestError` for a file that is not the user's.
         """

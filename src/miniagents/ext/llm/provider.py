@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-from miniagents.ext.llm._client import ClientOptions
+from miniagents.ext.llm._body import AnswerParts, parts_of
+from miniagents.ext.llm._client import ClientOptions, base_url_of
 from miniagents.ext.llm.errors import LLMRequestError
 from miniagents.ext.llm.prompt import Prompt
 
@@ -81,6 +82,9 @@ class Provider(ABC):
 class LLMProvider(Provider):
     """What differs between providers of models that answer."""
 
+    supports: ClassVar[frozenset[str]] = frozenset()
+    """What of a prompt `make_request` sends beside the texts: `tools`, `answer` (the schema of the answer)."""
+
     def check_question(self, messages: Sequence[object]) -> None:
         """Raise `LLMRequestError` if there is nothing to be asked."""
         if not messages:
@@ -93,9 +97,6 @@ class LLMProvider(Provider):
         for beginning, instead in self.foreign_models.items():
             if model.lower().startswith(beginning):
                 raise LLMRequestError(f"{self.name} has no model {model!r}: use {instead} for it.")
-
-    supports: ClassVar[frozenset[str]] = frozenset()
-    """What of a prompt `make_request` sends beside the texts: `tools`, `answer` (the schema of the answer)."""
 
     def check_prompt(self, prompt: Prompt) -> None:
         """Raise `LLMRequestError` for a prompt of which a part would get lost."""
@@ -123,3 +124,14 @@ class LLMProvider(Provider):
         broke off raises `LLMTruncatedError`. The client may be a fake or a wrapper of the caller's, so nothing but the
         plain API function is called.
         """
+
+    async def parts(self, answer: Any, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AnswerParts:
+        """The parts of what the function of an SDK has given for `request`, for `open`; `opened` closes it."""
+        return await parts_of(
+            answer,
+            opened,
+            stream=request["stream"],
+            provider=self.name,
+            package=self.package,
+            url=base_url_of(client),
+        )

@@ -64,7 +64,9 @@ def reply_as_model(
     stream: bool | None,
     pace: Pace,
 ) -> None:
-    """Reply as an LLM agent does: with one message of the assistant, which is there before its text. Never waits.
+    """Reply like a model: with one message of the assistant. Unlike those of LLM agents, it is there before its text.
+
+    Never waits, and counts what is said, so that usage and budgets can be tried.
 
     `say` makes the tokens of what the agent was sent, when all of that is there. With `stream=False` they come as one,
     when the last of them would have come.
