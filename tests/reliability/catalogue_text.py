@@ -245,7 +245,7 @@ SECURITY = (
         + at("ext/llm/test_bodies", "test_a_body_that_is_no_answer[nested too deep-openai]")
         + at("ext/llm/test_wire", "test_a_line_without_end_takes_linear_time")
         + at(
-            "ext/llm/test_limits",
+            "ext/llm/test_sizes_of_answers",
             *(
                 test.replace("way", way)
                 for way in ("our client", "caller's client")

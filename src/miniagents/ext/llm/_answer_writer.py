@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from miniagents.agents import InteractionContext
-from miniagents.ext.llm import _limits
+from miniagents.ext.llm import _sizes
 from miniagents.ext.llm._answer_part import AnswerPart
 from miniagents.ext.llm._slots import Slot
 from miniagents.ext.llm._wire import SurrogateFilter, valid_text
@@ -192,7 +192,7 @@ class AnswerWriter:
 
     def _check_length(self, text: str) -> None:
         self._length += len(text)
-        _limits.check_length(self._length, _limits.MAX_TEXT, f"The answer of {self._provider}", "characters")
+        _sizes.check_length(self._length, _sizes.MAX_TEXT, f"The answer of {self._provider}", "characters")
 
 
 def _fields_in(event: object) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple, TypeVar
 
-from miniagents.ext.llm import _limits
+from miniagents.ext.llm import _sizes
 from miniagents.ext.llm._sdk import classes_named, without_secrets
 from miniagents.ext.llm.errors import LLMProtocolError, LLMTimeoutError, LLMTruncatedError
 
@@ -111,9 +111,9 @@ async def parts_of_response(response: Any, opened: AsyncExitStack, *, provider: 
     """
     content_type = content_type_of(response)
     if content_type in ("text/event-stream", ""):
-        return AnswerParts(_parsed(_limits.body_of_stream(response, provider), provider), opened, provider=provider)
+        return AnswerParts(_parsed(_sizes.body_of_stream(response, provider), provider), opened, provider=provider)
     if content_type == "application/json" or content_type.endswith("+json"):
-        whole = _object(await _limits.body_of_whole(response, provider), provider)
+        whole = _object(await _sizes.body_of_whole(response, provider), provider)
         return AnswerParts(_once(whole), opened, provider=provider, is_stream=False)
     raise LLMProtocolError(
         f"{provider} sent {content_type} instead of an answer, from {without_secrets(response.url)}. "
@@ -187,7 +187,7 @@ async def event_data(body: AsyncIterable[bytes]) -> AsyncIterator[EventData]:
         if line.startswith(b"data:"):
             data.append(line[5:].strip(b" "))
             length += len(line)
-            _limits.check_length(length, _limits.MAX_PIECE, "An event of the answer")
+            _sizes.check_length(length, _sizes.MAX_PIECE, "An event of the answer")
         elif not line and data:
             if joined := b"\n".join(data).strip(b" \n"):
                 yield EventData(joined, True)
@@ -216,7 +216,7 @@ async def _lines(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         first, *others = _LINE_END.split(chunk)
         unfinished.append(first)
         length += len(first)
-        _limits.check_length(length, _limits.MAX_PIECE, "A line of the answer")
+        _sizes.check_length(length, _sizes.MAX_PIECE, "A line of the answer")
         if others:
             yield b"".join(unfinished)
             *lines, rest = others

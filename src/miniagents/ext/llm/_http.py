@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import httpx2
 
-from miniagents.ext.llm import _limits
+from miniagents.ext.llm import _sizes
 
 
 class LimitedBody(httpx2.AsyncByteStream):
@@ -15,12 +15,12 @@ class LimitedBody(httpx2.AsyncByteStream):
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         self._packed = response.stream
         self._unpacking = httpx2.Response(response.status_code, headers=response.headers, stream=response.stream)
-        self.limit = _limits.MAX_PIECE
+        self.limit = _sizes.MAX_PIECE
         """How many bytes it may have: as many as can be read at once, unless the reader of a stream allows for more."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async with aclosing(self._unpacking.aiter_bytes()) as unpacked:
-            async for piece in _limits.within(self.limit, unpacked, "The answer of the server"):
+            async for piece in _sizes.within(self.limit, unpacked, "The answer of the server"):
                 yield piece
 
     async def aclose(self) -> None:

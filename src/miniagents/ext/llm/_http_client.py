@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import httpx2
 
-from miniagents.ext.llm import _limits, _pool
+from miniagents.ext.llm import _pool, _sizes
 from miniagents.ext.llm._http import limit_body
 from miniagents.ext.llm._json_body import json_of
 from miniagents.ext.llm._sdk import error_of_status
@@ -54,7 +54,7 @@ class HTTPClient:
         response = await self._http.send(sent, stream=True)
         opened.push_async_callback(response.aclose)
         if not response.is_success:
-            raise error_of_status(await _limits.body_of_whole(response, provider), response, provider)
+            raise error_of_status(await _sizes.body_of_whole(response, provider), response, provider)
         return response
 
     def _url_of(self, path: str) -> httpx2.URL:

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from miniagents import Message, MiniAgents
-from miniagents.ext.llm import _limits, _pool
+from miniagents.ext.llm import _pool, _sizes
 from miniagents.ext.llm.anthropic import anthropic_agent
 from miniagents.ext.llm.errors import LLMProtocolError
 from miniagents.ext.llm.messages import AssistantMessage
@@ -127,7 +127,7 @@ OURS_ONLY = pytest.mark.parametrize("is_ours", [True], ids=["our client"], indir
 
 def limited(model: Model, **limits: int) -> None:
     for name, limit in limits.items():
-        model.monkeypatch.setattr(_limits, name, limit)
+        model.monkeypatch.setattr(_sizes, name, limit)
 
 
 def assert_refused(model: Model, outcome: object, said: str) -> None:
