@@ -130,7 +130,11 @@ async def test_a_type_without_a_schema_is_refused(way) -> None:
     assert server.requests == []
 
 
-@pytest.mark.parametrize("given", [{"type": "object"}, {}, {"type": "int"}, City(name="Rome", people=1)], ids=repr)
+@pytest.mark.parametrize(
+    "given",
+    [{"type": "object"}, {}, {"type": "int"}, City(name="Rome"), len, value_of],
+    ids=["schema", "empty", "kind", "value", "builtin", "function"],
+)
 def test_what_is_no_type_is_refused(given: Any) -> None:
     """A schema or a value in the place of a type is refused in one sentence, without advice that cannot be followed."""
     with pytest.raises(LLMParameterError, match="`response_type` must be a type that has a JSON schema") as caught:

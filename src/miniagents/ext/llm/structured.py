@@ -6,6 +6,7 @@ city = await value_of(replies, City)                # a `City`, for type checker
 ```
 """
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -159,6 +160,8 @@ def answer_schema(response_type: Any) -> AnswerSchema:
     """What a provider is told of `response_type`. Raises `LLMParameterError` if it is no type with a JSON schema."""
     if isinstance(response_type, Mapping):  # which pydantic would take for a schema of its own kind
         raise _no_type(response_type, "a schema is no type.")
+    if inspect.isroutine(response_type):  # for which pydantic has a schema too, that of its arguments
+        raise _no_type(response_type, "a function is no type.")
     try:
         schema = TypeAdapter(response_type).json_schema()
     except (PydanticUserError, TypeError, ValueError) as error:
