@@ -14,6 +14,8 @@ for name in [name for name in os.environ if name.startswith(("OPENAI_", "ANTHROP
 # Beside the rule for sockets: so a request that would be real is refused before it is sent, in words.
 os.environ["MINIAGENTS_OFFLINE"] = "1"
 
-# A slow machine is no reason to fail, so generated tests have no deadline of their own.
-settings.register_profile("miniagents", deadline=None)
+# A slow machine is no reason to fail, so generated tests have no deadline of their own. Nor is chance: the cases of a test
+# are the same in each run. `pytest --hypothesis-profile explore` looks for others, and for more of them.
+settings.register_profile("miniagents", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1_000)
 settings.load_profile("miniagents")
