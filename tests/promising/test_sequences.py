@@ -26,6 +26,7 @@ from miniagents.promising import (
 )
 from miniagents.promising.log import Failure
 from miniagents.promising.sequence import EXPAND, RopeReader, SequenceAppender, flatten
+from miniagents.promising.tasks import FIRST_STEP
 from miniagents.testing.virtual_time import explore, run_virtual
 
 # A tree: a number is an item, a list is a sequence of its own.
@@ -38,17 +39,19 @@ def flat(tree: Tree) -> list[int]:
     return [tree] if isinstance(tree, int) else [item for branch in tree for item in flat(branch)]
 
 
-def grow(tree: list[Tree], pauses: Any, on_done: Any = None) -> SequencePromise[Any, Any]:
+def grow(tree: list[Tree], pauses: Any) -> SequencePromise[Any, Any]:
     """A rope in the shape of the tree, each sequence of which is written by a task of its own, with pauses."""
     appender: SequenceAppender[Any] = SequenceAppender()
 
     async def write(promise: Any) -> None:
+        await FIRST_STEP
         appender.open()
         for branch in tree:
             for _ in range(next(pauses)):
                 await asyncio.sleep(0)
             appender.append(branch if isinstance(branch, int) else grow(branch, pauses))
         appender.close()
+        promise.producer_ended()
 
     return SequencePromise(appender, write)
 
@@ -220,10 +223,12 @@ def speaker(delay: float, *items: Any) -> SequencePromise[Any, Any]:
     appender: SequenceAppender[Any] = SequenceAppender()
 
     async def write(promise: Any) -> None:
+        await FIRST_STEP
         with appender:
             for item in items:
                 await asyncio.sleep(delay)
                 appender.append(item)
+        promise.producer_ended()
 
     return SequencePromise(appender, write)
 

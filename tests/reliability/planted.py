@@ -46,22 +46,15 @@ def planted(sweep: str, scenario: str, settings: str = "plain") -> Callable[[Cal
     return add
 
 
-@planted("kill", "plain_promise")
-def unregistered_in_a_finally() -> object:
-    """Tasks leave the registry in a `finally` of their own, which does not run if they are cancelled at once."""
+@planted("schedule", "detached_agent")
+def tasks_that_nobody_waits_for() -> object:
+    """Producers do not enter the registry of their context, which ends before they do."""
 
-    def spawn(self: Any, coroutine: Any, *, name: Any = None, branch: Any = None, on_done: Any = None) -> Any:
-        async def wrapped() -> Any:
-            try:
-                return await coroutine
-            finally:
-                self._tasks.working.discard(asyncio.current_task())
+    def spawn_producer(self: Any, work: Any, loop: Any, name: Any, branch: Any) -> Any:
+        work.send(None)
+        return self._make_task_in(loop, work, None, name, branch)
 
-        task = self._make_task(wrapped(), on_done, name, branch)
-        self._tasks.working.add(task)
-        return task
-
-    return patch.object(PromisingContext, "spawn", spawn)
+    return patch.object(PromisingContext, "spawn_producer", spawn_producer)
 
 
 @planted("cancel", "stream")
@@ -104,8 +97,14 @@ def traceback_that_grows() -> object:
 
 @planted("kill", "stream")
 def no_end_when_killed_at_once() -> object:
-    """Only the coroutine of the producer ends its stream, and it never runs if it is cancelled before its first step."""
-    return patch.object(Promise, "_end_unsaid", lambda self, error: None)
+    """Producers are not entered before they are tasks: their `finally` does not run if they are cancelled at once."""
+
+    def spawn_producer(self: Any, work: Any, loop: Any, name: Any, branch: Any) -> Any:
+        task = self._make_task_in(loop, work, None, name, branch)
+        self._tasks.add(task)
+        return task
+
+    return patch.object(PromisingContext, "spawn_producer", spawn_producer)
 
 
 @planted("cancel", "stream")

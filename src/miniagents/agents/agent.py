@@ -308,7 +308,8 @@ class _Parameters:
 
     def check_call(self, alias: str, kwargs: dict[str, Any]) -> None:
         """Raise `TypeError` for a name that the function does not take, and for one that it needs and does not get."""
-        self.check_names(alias, kwargs)
+        if kwargs:
+            self.check_names(alias, kwargs)
         if not self.required <= kwargs.keys():
             missing = ", ".join(f"`{name}`" for name in sorted(self.required - kwargs.keys()))
             noun = "argument" if "," not in missing else "arguments"

@@ -11,7 +11,7 @@ from miniagents.messages import MessageSequencePromise
 from miniagents.messages.usage import Usage, UsageAccount, counted, dollars
 from miniagents.promising.accounts import name_of_spender, payers
 from miniagents.promising.errors import PromiseCancelledError
-from miniagents.promising.tree import Branch, Cancellation, current_branch
+from miniagents.promising.tree import Branch, Cancellation
 
 Run = Callable[[MessageSequencePromise], Coroutine[Any, Any, None]]
 
@@ -145,13 +145,9 @@ def cost_is_limited() -> bool:
 def within_budget(budget: Budget, holder: str, run: Run) -> Run:
     """`run`, the producer of a call, with an account that has a limit."""
 
-    async def run_within(replies: MessageSequencePromise) -> None:
-        branch = current_branch.get()
-        assert branch is not None  # each producer has one
-        branch.account = BudgetAccount(budget, holder)
-        running = run(replies)
-        del replies  # the traceback of an error keeps this frame, which must not lead to the log that the error is in
-        await running
+    def run_within(replies: MessageSequencePromise) -> Coroutine[Any, Any, None]:
+        replies.keep_account(BudgetAccount(budget, holder))
+        return run(replies)
 
     return run_within
 

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from miniagents.agents.budget import Budget, within_budget
 from miniagents.agents.never_read import counted_until_started
@@ -13,6 +13,7 @@ from miniagents.messages import MessageAppender, MessageSequencePromise, Message
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import AppenderClosedError, NoActiveContextError
 from miniagents.promising.log import cancelled_error, capture, producer_failed
+from miniagents.promising.tasks import FIRST_STEP
 from miniagents.promising.tree import Finishable, raise_if_cancelled
 
 if TYPE_CHECKING:  # an agent makes interactions and calls; an interaction only names them
@@ -23,6 +24,10 @@ logger = logging.getLogger(__name__)
 _current_interaction: contextvars.ContextVar["InteractionContext | None"] = contextvars.ContextVar(
     "miniagents_interaction", default=None
 )
+
+# In the place of the appender of a call that has ended.
+_CLOSED: Final = MessageAppender()
+_CLOSED.close()
 
 
 class InteractionContext:
@@ -98,13 +103,14 @@ class InteractionContext:
         self, function: Callable[..., Awaitable[None]], kwargs: Mapping[str, Any], replies: MessageSequencePromise
     ) -> None:
         """Run the agent. The body of the task of the call; whatever happens, the reply gets its end."""
-        _current_interaction.set(self)
-        self._context = context = current_context()
-        if context is not None and context.has_observers:
-            observe_call(context, self.this_agent.alias, self.message_promises, replies)
-        del replies  # see below
         appender = self._appender
+        context: PromisingContext | None = None
         try:
+            await FIRST_STEP
+            _current_interaction.set(self)
+            self._context = context = current_context()
+            if context is not None and context.has_observers:
+                observe_call(context, self.this_agent.alias, self.message_promises, replies)
             returned = await cast("Awaitable[object]", function(self, **kwargs))
             if returned is not None:
                 logger.warning("%s has returned %r, which nobody gets: use ctx.reply.", self.this_agent.alias, returned)
@@ -120,6 +126,7 @@ class InteractionContext:
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
+            replies.producer_ended()
             self._context = None
             for unfinished in list(self._unfinished or ()):
                 unfinished.finish()
@@ -127,9 +134,8 @@ class InteractionContext:
             # The traceback of an error keeps the frames of this method and of the agent, which lead here; that of a
             # call whose replies were passed on does so through its caller. From here nothing must lead on to the log,
             # or the error that is in it would be kept alive by itself.
-            self._appender = MessageAppender()
-            self._appender.close()
-            del appender
+            self._appender = _CLOSED
+            del appender, replies
 
     def start_reply(
         self,

@@ -224,43 +224,49 @@ class PromisingContext:
         make a `Promise`: a task is cancelled with whoever awaits it.
         """
         branch = current_branch.get()
-        task = self.spawn(awaitable if asyncio.iscoroutine(awaitable) else _as_coroutine(awaitable), branch=branch)
+        coroutine = awaitable if asyncio.iscoroutine(awaitable) else _as_coroutine(awaitable)
+        task = self._make_task(coroutine, self.forget_task, None, branch)
+        self._tasks.add(task)
         if branch is not None:
             owned = OwnedTask(task, self.cancel_task)
             branch.add(owned)
             task.add_done_callback(lambda _: branch.remove(owned))
         return task
 
-    def spawn(
-        self,
-        coroutine: Coroutine[Any, Any, T],
-        *,
-        name: str | None = None,
-        branch: Branch | None = None,
-        on_done: TaskDone | None = None,
-    ) -> "asyncio.Task[T]":
-        """Start `coroutine` as a task of this context, and what it starts as growing on `branch`.
+    def spawn_producer(
+        self, work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, name: str, branch: Branch
+    ) -> "asyncio.Task[None]":
+        """Make a task of this context, in its `running_loop`, of `work`; what that starts will grow on `branch`.
 
-        `on_done` is called when it has ended in any way; it must call `forget_task` when it is through, for the context
-        may end as soon as its last task is forgotten. `ContextClosedError` if the context is not active,
-        `WrongLoopError` if it runs in another loop.
+        The first thing that `work` does is to await `FIRST_STEP`. It calls `forget_task` when it ends.
         """
-        task = self._make_task(coroutine, on_done or self.forget_task, name, branch)
+        work.send(None)
+        task = self._make_task_in(loop, work, None, name, branch)
         self._tasks.add(task)
         return task
 
     def forget_task(self, task: "asyncio.Task[Any]") -> None:
-        """It has ended, and what had to be done about that is done."""
+        """It has ended, with all that had to be done about it: the context may end when the last one is forgotten."""
         self._tasks.forget(task)
 
     def _make_task(
         self, coroutine: Coroutine[Any, Any, T], on_done: TaskDone | None, name: str | None, branch: Branch | None
     ) -> "asyncio.Task[T]":
         try:
-            loop = self._running_loop(name or "A task")
+            loop = self.running_loop(name or "A task")
         except BaseException:
             coroutine.close()  # or Python warns that it was never awaited, beside the error that says why
             raise
+        return self._make_task_in(loop, coroutine, on_done, name, branch)
+
+    def _make_task_in(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, T],
+        on_done: TaskDone | None,
+        name: str | None,
+        branch: Branch | None,
+    ) -> "asyncio.Task[T]":
         variables = contextvars.copy_context()
         variables.run(current_branch.set, branch)
         if _current.get() is not self:  # started late, by a reader who sits in another context
@@ -271,7 +277,11 @@ class PromisingContext:
             task.add_done_callback(on_done, context=variables)  # or each callback would have a copy of its own
         return task
 
-    def _running_loop(self, what: str) -> asyncio.AbstractEventLoop:
+    def running_loop(self, what: str) -> asyncio.AbstractEventLoop:
+        """The event loop in which `what` can be started.
+
+        `ContextClosedError` if the context is not active, `WrongLoopError` if it runs in another loop than this thread.
+        """
         if not self._active:
             raise ContextClosedError(what)
         loop = asyncio._get_running_loop()

@@ -3,8 +3,8 @@
 No reader ever runs the producer: the first one may *start* its task (when `start_asap=False`), and then waits like
 everybody else. So a reader that is cancelled changes nothing for the others.
 
-Invariant: the log of a promise is ended on every path. The coroutine of the producer does it in its `finally`, and
-`_task_done`, the done-callback of its task, for a task that was cancelled before its first step.
+Invariant: the log of a promise is ended on every path. The coroutine of the producer does it in its `finally`. It is
+entered before it becomes a task (`FIRST_STEP`), so this holds for a task that is cancelled before its first step, too.
 """
 
 import asyncio
@@ -23,7 +23,9 @@ from miniagents.promising.errors import (
 )
 from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture, producer_failed
 from miniagents.promising.sentinels import UNSET, Sentinel
+from miniagents.promising.tasks import FIRST_STEP
 from miniagents.promising.tree import (
+    Account,
     Branch,
     Cancellable,
     Cancellation,
@@ -32,12 +34,14 @@ from miniagents.promising.tree import (
     raise_if_cancelled,
 )
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 # How to wait for a promise to have more than so many pieces: as a reader, who starts its producer, or as an observer.
 Wait: TypeAlias = Callable[["Promise[Any]", int], Awaitable[None]]
 
-# Called with the promise and not bound to it: a promise that nobody ever starts must not keep itself alive.
+# Called with the promise and not bound to it: a promise that nobody ever starts must not keep itself alive. It awaits
+# `FIRST_STEP` before anything else, and calls `producer_ended` on every path, behind all that it awaits.
 Producer: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 
 
@@ -114,35 +118,34 @@ class Promise(Generic[T_co]):
             context.call_in_loop(self._start_observing, context)
 
     def _start(self, context: PromisingContext) -> None:
-        producer, self._producer = self._producer, None
+        producer, grown_on = self._producer, self._grown_on
         assert producer is not None  # whoever calls this has looked
-        if self._grown_on is not None and (why := self._grown_on.cancellation) is not None:
-            self._end_unsaid(cancelled_error(self._describe(), asyncio.CancelledError(why)))
+        if grown_on is not None and grown_on.cancellation is not None:
+            self._producer = None
+            self._end_unsaid(cancelled_error(self._describe(), asyncio.CancelledError(grown_on.cancellation)))
             return
-        branch = Branch(self._grown_on, self, self._trace_name())
-        try:
-            self._task = context.spawn(producer(self), name=self._describe(), branch=branch, on_done=self._task_done)
-        except BaseException:
-            self._producer = producer
-            branch.end()
-            raise
-        self._branch = branch
-        self._grown_on = None
+        name = self._describe()
+        loop = context.running_loop(name)
+        self._producer = self._grown_on = None
+        self._branch = branch = Branch(grown_on, self, self._trace_name())
+        self._task = context.spawn_producer(producer(self), loop, name, branch)
         if self._untold:
             self._start_observing(context)
 
-    def _task_done(self, task: "asyncio.Task[None]") -> None:
-        self._task = None
+    def keep_account(self, account: Account) -> None:
+        """Have `account` know what is spent from now on by the producer, which has been started, and all below it."""
+        assert self._branch is not None  # it came when the producer was started
+        self._branch.account = account
+
+    def producer_ended(self) -> None:
+        """Called by the producer at its end, behind the last thing that it awaits."""
+        task, self._task = self._task, None
         context, branch = self._context, self._branch
-        assert context is not None  # these two came with the task
+        assert task is not None  # this and the others came when it was started
+        assert context is not None
         assert branch is not None
-        try:
-            # A task that is cancelled before its first step has run nothing that could have ended the log.
-            if not self._log.ended:
-                self._end_unsaid(cancelled_error(self._describe(), _why_cancelled(task)))
-            branch.end()
-        finally:
-            context.forget_task(task)
+        branch.end()
+        context.forget_task(task)
 
     def _end_unsaid(self, error: PromiseCancelledError) -> None:
         """End the log with `error`, because its producer never ran."""
@@ -228,6 +231,7 @@ class Promise(Generic[T_co]):
     async def _run_resolver(self, resolver: Callable[[Any], Awaitable[Any]]) -> None:
         log = self._log
         try:
+            await FIRST_STEP
             value = await resolver(self)
             raise_if_cancelled()
             log.append(value)
@@ -238,6 +242,7 @@ class Promise(Generic[T_co]):
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
+            self.producer_ended()
             log.end()
             # The traceback of an error keeps this frame, which must not lead from the error back to itself.
             del log, self
@@ -248,7 +253,10 @@ class Promise(Generic[T_co]):
     # ------------------------------------------------------------------ reading
 
     def __await__(self) -> Generator[Any, Any, T_co]:
-        return self._aresolve().__await__()
+        outcome = self._peek()
+        if self._untold or isinstance(outcome, (Failure, Sentinel)):
+            return self._aresolve().__await__()
+        return _known(outcome)
 
     async def aresolve(self) -> T_co:
         """The same as awaiting the promise."""
@@ -349,13 +357,10 @@ class Promise(Generic[T_co]):
         return f"<{self._describe()} {state}>"
 
 
-def _why_cancelled(task: "asyncio.Task[Any]") -> asyncio.CancelledError | None:
-    if task.cancelled():
-        try:
-            task.result()
-        except asyncio.CancelledError as error:
-            return error
-    return None
+def _known(outcome: T) -> Generator[Any, Any, T]:
+    """What awaiting comes to when the outcome is there: less than the coroutines that would wait for it."""
+    return outcome
+    yield  # type: ignore[unreachable]  # it makes this a generator
 
 
 def wait_as_reader(promise: Promise[Any], seen: int) -> Awaitable[None]:

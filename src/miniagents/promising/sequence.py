@@ -19,6 +19,7 @@ from miniagents.promising.promise import Producer, Promise
 from miniagents.promising.rope import BUSY, PENDING, RopeReader, SequencePromise
 from miniagents.promising.sentinels import END
 from miniagents.promising.stream import PIECES_PER_TURN, closing
+from miniagents.promising.tasks import FIRST_STEP
 from miniagents.promising.tree import raise_if_cancelled
 
 T = TypeVar("T")
@@ -191,6 +192,7 @@ class FlatSequence(Generic[T]):
         pieces: Any = None
         piece: Any = None
         try:
+            await FIRST_STEP
             async with closing(streamer(promise)) as pieces:
                 async for piece in pieces:
                     await self._append_flat(piece, appender)
@@ -203,6 +205,7 @@ class FlatSequence(Generic[T]):
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
+            promise.producer_ended()
             appender.close()
             del self, streamer, promise, appender, pieces, piece  # as in `_run_resolver`
 

@@ -20,6 +20,7 @@ from miniagents.promising.context import PromisingContext
 from miniagents.promising.log import Failure, Log, as_failure, capture, producer_failed
 from miniagents.promising.promise import Producer, Promise, Wait, ended_log, wait_as_reader, wait_for_growth
 from miniagents.promising.sentinels import END, UNSET, Sentinel
+from miniagents.promising.tasks import FIRST_STEP
 from miniagents.promising.tree import Cancellable, Cancellation, raise_if_cancelled
 
 T_co = TypeVar("T_co", covariant=True)
@@ -129,6 +130,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         log = self._log
         backpressure, context = self._backpressure, self._context
         try:
+            await FIRST_STEP
             async with closing(streamer(self)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, BaseException):
@@ -148,6 +150,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
+            self.producer_ended()
             log.end()
             del log, self, streamer  # as in `_run_resolver`; a streamer may have what it reads
 

@@ -2,13 +2,14 @@
 
 Invariants
 ----------
-1. A task enters right after its creation and leaves in a done-callback. (A `finally` inside the coroutine would not run
-   for a task that is cancelled before its first step.)
+1. A task enters right after its creation and leaves in a done-callback, or, if its coroutine was entered before
+   (`FIRST_STEP`), in the `finally` of that.
 2. A task is cancelled once: a second time would interrupt its cleaning up.
 """
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Generator
+from typing import Any, Final, cast
 
 from miniagents.promising.ending import wait_until_ended
 from miniagents.promising.holders import variables_of
@@ -16,6 +17,25 @@ from miniagents.promising.observers import Observers, inside_handler
 from miniagents.promising.tree import Cancellation, current_branch
 
 CONTEXT_ENDS: Final = Cancellation("its context has ended")
+
+
+class _FirstStep:
+    """What a producer awaits, inside its `try` and before anything else, until its task takes its first step.
+
+    A task that is cancelled before that runs nothing of a coroutine that was not entered, not even its `finally`. (A
+    done-callback would see to the rest as well, but until the turn of the loop in which it is called everything that
+    the task held would be kept.)
+    """
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        # Not a generator: the garbage collector does not look at this, of which each producer that is to start has one.
+        return cast("Generator[Any, Any, None]", iter(_ONCE))
+
+
+_ONCE: Final = range(1)
+FIRST_STEP: Final = _FirstStep()
 
 
 class Tasks:
