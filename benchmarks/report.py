@@ -13,7 +13,7 @@ _BAR: Final = 40
 
 def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
     """What a unit of each case takes for each subject, as lines of Markdown."""
-    yield "| work | subject | each | x bare | wall | peak memory | first token |"
+    yield "| work | subject | each | x bare | wall | peak memory | first token (10 % / median / 90 % of streams) |"
     yield "|---|---|---:|---:|---:|---:|---:|"
     for outcome in outcomes:
         for subject in (*outcome.runs, *outcome.failed):
@@ -26,7 +26,11 @@ def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
                     _ratio(outcome.ratio(subject)),
                     _seconds(outcome.each(subject, "wall")),
                     _bytes(outcome.each(subject, "peak")),
-                    _seconds(outcome.each(subject, "first_wall") * outcome.case.units),
+                    " / ".join(
+                        _seconds(outcome.each(subject, what) * outcome.case.units)
+                        for what in ("first_early", "first_wall", "first_late")
+                        if outcome.each(subject, what)
+                    ),
                 ]
             yield f"| {' | '.join(cells)} |"
 
