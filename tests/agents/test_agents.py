@@ -1,7 +1,9 @@
 """Agents: async functions that are sent messages and reply with messages."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -570,10 +572,24 @@ async def test_a_hundred_thousand_nested_lists_in_one_reply() -> None:
         assert await nester.inquire() == (Message("bottom"),)
 
 
+async def test_a_call_that_has_ended_is_gone_when_its_reader_goes_on() -> None:
+    """Nothing but the reply is left of a call then: many that end at once are not kept until all have ended."""
+    tasks: list[weakref.ref[Any]] = []
+
+    @miniagent
+    async def agent(ctx: InteractionContext) -> None:
+        tasks.append(weakref.ref(asyncio.current_task()))  # type: ignore[arg-type]
+        ctx.reply("done")
+
+    async with MiniAgents():
+        for replies in [agent.inquire() for _ in range(3)]:
+            await replies
+            assert tasks
+            assert not any(task() for task in tasks)
+
+
 async def test_a_call_leaves_no_reference_cycles() -> None:
     """What is made for a call is freed by reference counting alone."""
-    import gc
-
     async with MiniAgents():
         await echo.inquire("warm up")
         gc.collect()
@@ -589,7 +605,6 @@ async def test_a_call_leaves_no_reference_cycles() -> None:
 
 async def test_an_error_that_was_passed_on_leaves_no_reference_cycles() -> None:
     """A call that fails is freed by reference counting alone, also if its caller has passed on its replies."""
-    import gc
 
     @miniagent
     async def failing(ctx: InteractionContext) -> None:
