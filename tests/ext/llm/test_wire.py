@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniagents.ext.llm._body import event_data, never_silent
+from miniagents.ext.llm._events import EventData
+from miniagents.ext.llm._silence import never_silent
 from miniagents.ext.llm._wire import SurrogateFilter, figures, text_of, valid_text
 from miniagents.ext.llm.errors import LLMTimeoutError
 from miniagents.testing import run_virtual
@@ -35,16 +36,12 @@ def test_a_valid_token_is_not_held_back(tokens: list[str]) -> None:
     assert [surrogates.feed(token) for token in tokens] == tokens
 
 
-async def stream_of(items: Iterable[Any]) -> AsyncIterator[Any]:
-    for item in items:
-        yield item
-
-
 def read_events(chunks: Iterable[bytes]) -> list[tuple[bytes, bool]]:
-    async def main() -> list[tuple[bytes, bool]]:
-        return [event async for event in event_data(stream_of(chunks))]
-
-    return run_virtual(main)
+    """The data of all events in a body, and whether each was ended."""
+    events = EventData()
+    ended = [(data, True) for chunk in chunks for data in events.feed(chunk)]
+    rest = events.rest()
+    return [*ended, (rest, False)] if rest else ended
 
 
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n "), min_size=1, max_size=10)

@@ -5,21 +5,21 @@ make a model of each chunk, at four times the cost, hide the end marker, and tak
 """
 
 import asyncio
-import codecs
 import inspect
 import json
-import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
+
+from pydantic_core import from_json
 
 from miniagents.ext.llm import _sizes
+from miniagents.ext.llm._events import EventData
 from miniagents.ext.llm._sdk import classes_named, without_secrets
-from miniagents.ext.llm.errors import LLMProtocolError, LLMTimeoutError, LLMTruncatedError
+from miniagents.ext.llm.errors import LLMProtocolError, LLMTruncatedError
 
 T = TypeVar("T")
 
-_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 _END_MARKER: Final = b"[DONE]"
 _END: Final = object()  # the end marker, among the parts
 _BEDROCK: Final = "application/vnd.amazon.eventstream"  # not text; the SDK's client for it has a decoder
@@ -126,133 +126,43 @@ def content_type_of(response: Any) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-async def never_silent(
-    seconds: float | None,
-    events: AsyncIterator[T],
-    provider: str,
-    *,
-    first_token_timeout: float | None = None,
-    is_token: Callable[[T], bool] | None = None,
-) -> AsyncGenerator[T, None]:
-    """`events`, and an `LLMTimeoutError` if a token takes longer to come than it may (`None`: any time).
-
-    To the first token that is `first_token_timeout`, if it is given, and from one token to the next `seconds`.
-    Tokens are the events for which `is_token` is true, by default all: what is none (a ping, the start of an answer)
-    is passed on and gives nobody more time. Nor does the time count in which the reader does not ask for the next one.
-
-    The read timeout of the SDKs does not serve: it starts anew with each attempt, and with each byte, also with those
-    of comments that keep a dead stream open.
-    """
-    clock = asyncio.get_running_loop().time
-    name, left, allowed = "max_silence", seconds, seconds
-    if first_token_timeout is not None:
-        name, left, allowed = "first_token_timeout", first_token_timeout, first_token_timeout
-    while True:
-        asked_at = clock()
-        limit = asyncio.timeout(left)
-        try:
-            async with limit:
-                event = await anext(events)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise LLMTimeoutError(f"{provider} was silent for longer than `{name}` ({allowed:g} s).") from error
-        if is_token is None or is_token(event):
-            name, left, allowed = "max_silence", seconds, seconds
-        elif left is not None:
-            left -= clock() - asked_at
-        yield event
-
-
-class EventData(NamedTuple):
-    """What stands behind `data:` in a server-sent event."""
-
-    data: bytes
-    is_whole: bool
-    """Whether the event was ended; if not, it is the last one, and a part of it may be missing."""
-
-
-async def event_data(body: AsyncIterable[bytes]) -> AsyncIterator[EventData]:
-    """The data of the server-sent events in `body`, several lines of one event joined; without empty ones.
-
-    Raises `LLMProtocolError` for one that is too long.
-    """
-    data: list[bytes] = []
-    length = 0
-    mark = codecs.BOM_UTF8  # some servers begin with it; left there, it would hide the first event
-    async for line in _lines(body):
-        line, mark = line.removeprefix(mark), b""
-        if line.startswith(b"data:"):
-            data.append(line[5:].strip(b" "))
-            length += len(line)
-            _sizes.check_length(length, _sizes.MAX_PIECE, "An event of the answer")
-        elif not line and data:
-            if joined := b"\n".join(data).strip(b" \n"):
-                yield EventData(joined, True)
-            data.clear()
-            length = 0
-    if joined := b"\n".join(data).strip(b" \n"):
-        yield EventData(joined, False)
-
-
-async def _lines(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """The lines of `body`, without their ends, and what is behind the last end, if there is something.
-
-    Lines end in LF, CR or CRLF only: the line iterators of HTTP clients also split at characters that JSON may contain,
-    such as U+2028.
-    """
-    # In pieces: joined anew for each chunk, a line of many megabytes would take time by the square of its length.
-    unfinished: list[bytes] = []
-    length = 0
-    ended_in_cr = False
-    async for chunk in body:
-        if not chunk:
-            continue
-        if ended_in_cr:
-            chunk = chunk.removeprefix(b"\n")  # the other half of a CRLF that was cut in two
-        ended_in_cr = chunk.endswith(b"\r")
-        first, *others = _LINE_END.split(chunk)
-        unfinished.append(first)
-        length += len(first)
-        _sizes.check_length(length, _sizes.MAX_PIECE, "A line of the answer")
-        if others:
-            yield b"".join(unfinished)
-            *lines, rest = others
-            for line in lines:
-                yield line
-            unfinished, length = [rest], len(rest)
-    if last := b"".join(unfinished):
-        yield last
-
-
 async def _parsed(body: AsyncIterable[bytes], provider: str) -> AsyncIterator[Any]:
     """The objects in a stream of events, and `_END` for its end marker, behind which nothing counts."""
-    events = event_data(body)
-    async for data, is_whole in events:
-        if data.startswith(_END_MARKER):
-            yield _END
-            async for _ in events:
-                pass
-            return
+    events = EventData()
+    async for chunk in body:
+        for data in events.feed(chunk):
+            if data.startswith(_END_MARKER):
+                yield _END
+                async for _ in body:
+                    pass
+                return
+            yield _object(data, provider)
+    last = events.rest()
+    if last.startswith(_END_MARKER):
+        yield _END
+    elif last:
         try:
-            part = _object(data, provider)
+            part = _object(last, provider)
         except LLMProtocolError:
-            if is_whole:
-                raise
             return  # torn: the connection has ended inside an event
         yield part
 
 
 def _object(data: bytes, provider: str) -> dict[str, Any]:
     try:
-        value = json.loads(data)
+        value = _json(data)
     except (ValueError, RecursionError) as error:
         raise LLMProtocolError(f"{provider} sent something that is not JSON ({error}): {_start(data)}") from error
     if not isinstance(value, dict):
         raise LLMProtocolError(f"{provider} sent something that is not an object: {_start(data)}")
     return value
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return from_json(data, cache_strings=False)  # in a third of the time of the other
+    except ValueError:
+        return json.loads(data)  # which takes halves of characters, as there may be in a token
 
 
 def _start(answer: object) -> str:

@@ -12,19 +12,19 @@ from miniagents.agents import InteractionContext, MiniAgent, check_budget
 from miniagents.ext.llm._access import Access
 from miniagents.ext.llm._answer_log import LoggedAnswer
 from miniagents.ext.llm._answer_writer import AnswerWriter
-from miniagents.ext.llm._body import never_silent
 from miniagents.ext.llm._client import ClientOptions, base_url_of
 from miniagents.ext.llm._recorder import Listener, Question, current_recording
 from miniagents.ext.llm._retry import Attempt
 from miniagents.ext.llm._sdk import refusals_explained
 from miniagents.ext.llm._secrets import Secrets
+from miniagents.ext.llm._silence import never_silent
 from miniagents.ext.llm._slots import Slot
 from miniagents.ext.llm._usage import Meter, tokens_in
 from miniagents.ext.llm.errors import LLMError, LLMParameterError, LLMStatusError
 from miniagents.ext.llm.limits import Limits
 from miniagents.ext.llm.messages import AssistantMessage
 from miniagents.ext.llm.prompt import Prompt
-from miniagents.ext.llm.provider import AnswerEvent, LLMProvider
+from miniagents.ext.llm.provider import AnswerEvent, LLMProvider, ThinkingPiece, ToolCallPiece
 from miniagents.messages import Message
 from miniagents.messages.usage import Usage
 
@@ -159,7 +159,7 @@ class Exchange:
             self._sent(client, request, opened),
             self.provider.name,
             first_token_timeout=self.patience.first_token_timeout,
-            is_token=lambda event: not isinstance(event, Mapping),
+            is_token=_is_token,
         )
 
     async def _sent(
@@ -172,6 +172,10 @@ class Exchange:
         _check_given("open", self.provider, events, AsyncIterable, how)
         async for event in events:
             yield event
+
+
+def _is_token(event: AnswerEvent) -> bool:
+    return isinstance(event, (str, ThinkingPiece, ToolCallPiece))
 
 
 def _check_given(method: str, provider: LLMProvider, given: object, wanted: type[Any], how: str) -> None:

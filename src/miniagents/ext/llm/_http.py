@@ -19,7 +19,9 @@ class LimitedBody(httpx2.AsyncByteStream):
         """How many bytes it may have: as many as can be read at once, unless the reader of a stream allows for more."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with aclosing(self._unpacking.aiter_bytes()) as unpacked:
+        is_packed = "content-encoding" in self._unpacking.headers
+        unpacked = self._unpacking.aiter_bytes() if is_packed else self._unpacking.aiter_raw()
+        async with aclosing(unpacked):
             async for piece in _sizes.within(self.limit, unpacked, "The answer of the server"):
                 yield piece
 

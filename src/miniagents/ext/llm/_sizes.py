@@ -40,6 +40,7 @@ def body_of_stream(response: Any, provider: str) -> AsyncIterator[bytes]:
     for limited in classes_named("miniagents.ext.llm._http", "LimitedBody"):
         if isinstance(response.stream, limited):
             response.stream.limit = MAX_STREAM  # it could not know
+            return aiter(response.stream)
     return within(MAX_STREAM, response.aiter_bytes(), f"The answer of {provider}")
 
 

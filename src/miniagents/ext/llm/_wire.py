@@ -58,6 +58,8 @@ def error_in(part: object, expected: str) -> object:
 
 def as_dict(value: object) -> dict[str, Any]:
     """The fields of a dict or of an object that were sent; empty for everything else."""
+    if value is None:
+        return {}
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, BaseModel):
