@@ -9,7 +9,7 @@ import inspect
 import json
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic_core import from_json
 
@@ -18,10 +18,9 @@ from miniagents.ext.llm._events import EventData
 from miniagents.ext.llm._sdk import classes_named, without_secrets
 from miniagents.ext.llm.errors import LLMProtocolError, LLMTruncatedError
 
-T = TypeVar("T")
-
 _END_MARKER: Final = b"[DONE]"
 _END: Final = object()  # the end marker, among the parts
+_NOTHING: Final = object()  # in the place of a part, if there is none any more
 _BEDROCK: Final = "application/vnd.amazon.eventstream"  # not text; the SDK's client for it has a decoder
 
 # Seconds to wait for the end of the body behind the end of the answer, so that the connection can be used again.
@@ -55,32 +54,36 @@ class AnswerParts:
         """Whether the end marker has come."""
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        async for part in self._all():
+        until: float | None = None
+        while not self.is_over:
+            part = await (anext(self._parts, _NOTHING) if until is None else self._next_before(until))
+            if part is _NOTHING:
+                break
             if part is _END:
                 self.is_over = True
             else:
                 yield part
-            if self.is_over:
-                self._opened.push_async_exit(self._drain)
-                return
-        if self.is_stream and not self.finish_reason:
+            if until is None and self.finish_reason:
+                until = asyncio.get_running_loop().time() + _PATIENCE_AFTER_THE_REASON
+        if self.is_over:
+            self._opened.push_async_exit(self._drain)
+        elif self.is_stream and not self.finish_reason:
             raise LLMTruncatedError(
                 f"The answer of {self._provider} broke off: it ended without an end marker and without a finish reason."
             )
 
-    async def _all(self) -> AsyncIterator[Any]:
-        async for part in self._parts:
-            yield part
-            if self.finish_reason:
-                break
-        if self.finish_reason:
-            async for part in _rest(self._parts, _PATIENCE_AFTER_THE_REASON):
-                yield part
-
     async def _drain(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is None:
-            async for _part in _rest(self._parts, _PATIENCE_AFTER_THE_END):
-                pass
+        until = asyncio.get_running_loop().time() + _PATIENCE_AFTER_THE_END
+        while error is None and await self._next_before(until) is not _NOTHING:
+            pass
+
+    async def _next_before(self, until: float) -> Any:
+        """The next part of an answer that is complete, whatever then happens to its connection."""
+        try:
+            async with asyncio.timeout_at(until):
+                return await anext(self._parts)
+        except Exception:  # the end, or nothing that could be missed
+            return _NOTHING
 
 
 async def parts_of(
@@ -173,18 +176,6 @@ def _start(answer: object) -> str:
 async def _once(answer: Any) -> AsyncIterator[Any]:
     """A whole answer as a stream."""
     yield answer
-
-
-async def _rest(parts: AsyncIterator[T], seconds: float) -> AsyncIterator[T]:
-    """What still comes within `seconds` of an answer that is complete, whatever then happens to its connection."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        try:
-            async with asyncio.timeout_at(deadline):
-                part = await anext(parts)
-        except Exception:  # the end, or nothing that could be missed
-            return
-        yield part
 
 
 def _close_with(opened: AsyncExitStack, stream: Any) -> None:

@@ -103,6 +103,8 @@ class ClientKeeper:
 
     async def get(self) -> Any:
         """The client, the same one each time. Cancelling it leaves the client, once it is made, to the next call."""
+        if self._made is not None and self._made.done() and self._made.exception() is None:
+            return self._made.result()
         async with self._lock:
             if self._made is None:
                 self._made = in_daemon_thread(self._make, "client maker")

@@ -116,8 +116,9 @@ class Exchange:
         """Ask the provider, and tell `answer` what comes."""
         model = self.parameters["model"]
         client = question.secrets.client = await self._access.client()
-        self.provider.check_model(model, base_url_of(client))
-        meter = Meter(self.provider.price_name or base_url_of(client), str(model))
+        address = base_url_of(client)
+        self.provider.check_model(model, address)
+        meter = Meter(self.provider.price_name or address, str(model))
         await meter.prepare()
         asked = estimated_tokens(question.prompt)
         async for attempt in self._access.attempts(client, asked):

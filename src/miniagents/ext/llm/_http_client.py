@@ -24,6 +24,7 @@ class HTTPClient:
         self.base_url = base_url
         self.api_key = api_key
         self.default_headers = headers
+        self._urls: dict[str, httpx2.URL] = {}
         self._http = httpx2.AsyncClient(
             headers=headers,
             timeout=_TIMEOUT,
@@ -44,13 +45,10 @@ class HTTPClient:
             raise LLMParameterError(f"The request to {provider} cannot be written as JSON: {error}") from error
         headers = {"content-type": "application/json", **(options.get("extra_headers") or {})}
         timeout = {"timeout": options["timeout"]} if "timeout" in options else {}
-        sent = self._http.build_request(
-            "POST",
-            self._url_of(path).copy_merge_params(options.get("extra_query") or {}),
-            content=content,
-            headers=headers,
-            **timeout,
-        )
+        url = self._url_of(path)
+        if query := options.get("extra_query"):
+            url = url.copy_merge_params(query)
+        sent = self._http.build_request("POST", url, content=content, headers=headers, **timeout)
         response = await self._http.send(sent, stream=True)
         opened.push_async_callback(response.aclose)
         if not response.is_success:
@@ -59,9 +57,11 @@ class HTTPClient:
 
     def _url_of(self, path: str) -> httpx2.URL:
         """Where `path` is: behind that of the base URL, and before what that has behind a `?`."""
-        url = httpx2.URL(self.base_url)
-        base, mark, query = url.raw_path.partition(b"?")
-        return url.copy_with(raw_path=base.rstrip(b"/") + b"/" + path.encode() + mark + query)
+        if path not in self._urls:  # there are few, and to make one takes as long as to read three tokens
+            url = httpx2.URL(self.base_url)
+            base, mark, query = url.raw_path.partition(b"?")
+            self._urls[path] = url.copy_with(raw_path=base.rstrip(b"/") + b"/" + path.encode() + mark + query)
+        return self._urls[path]
 
     async def close(self) -> None:
         """Close all connections."""
