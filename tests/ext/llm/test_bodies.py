@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -262,6 +263,23 @@ async def test_a_connection_that_stays_open_does_not_keep_back_an_answer(way, ma
         found = await ask(way, server)
     assert isinstance(found, Message), found
     assert found.text == "hi"
+
+
+@pytest.mark.parametrize("marks", ["marker", "reason", "both"])
+async def test_a_complete_answer_leaves_nothing_to_be_closed(way, marks: str) -> None:
+    """Behind an answer that is complete there is no generator left, which the event loop would close in a task."""
+    left: list[str] = []
+    hooks = sys.get_asyncgen_hooks()
+    begin, reason, end = events_of(way)
+    body = begin + (b"" if marks == "marker" else reason) + (b"" if marks == "reason" else end)
+    async with raw_server(body) as server, MiniAgents():
+        sys.set_asyncgen_hooks(finalizer=lambda generator: left.append(generator.__qualname__))
+        try:
+            found = await ask(way, server)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+    assert isinstance(found, Message), found
+    assert not left
 
 
 async def test_a_whole_answer_to_who_asked_for_a_stream(way) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from miniagents.ext.llm._events import EventData
@@ -55,7 +55,9 @@ def test_events_do_not_depend_on_how_the_body_is_cut(events: list[tuple[list[str
     ).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
     chunks = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-    assert read_events(chunks) == [("\n".join(lines).encode(), True) for lines, _ in events]
+    expected = [("\n".join(lines).encode(), True) for lines, _ in events]
+    assert read_events(chunks) == expected
+    assert read_events(bytes([byte]) for byte in body) == expected
 
 
 def test_characters_that_end_lines_elsewhere_do_not_end_them_here() -> None:
@@ -140,15 +142,17 @@ class Timed:
     times: list[float] = field(default_factory=list)
     error: str = ""
 
-    async def read(self, **limits: Any) -> None:
-        async def events() -> AsyncIterator[str]:
-            for pause, event in self.pauses:
-                await asyncio.sleep(pause)
-                yield event
+    async def events(self) -> AsyncIterator[str]:
+        for pause, event in self.pauses:
+            await asyncio.sleep(pause)
+            yield event
 
+    async def read(self, **limits: Any) -> None:
         clock = asyncio.get_running_loop().time
         try:
-            async for _ in never_silent(10.0, events(), "the model", is_token=lambda event: event != "ping", **limits):
+            async for _ in never_silent(
+                10.0, self.events(), "the model", is_token=lambda event: event != "ping", **limits
+            ):
                 self.times.append(clock())
                 await asyncio.sleep(self.reading)
         except LLMTimeoutError as error:
@@ -186,3 +190,75 @@ def test_the_first_token_has_a_time_of_its_own(first: float | None, error: str) 
     timed = Timed([(5, "ping"), (30, "x")])
     run_virtual(timed.read(first_token_timeout=first))
     assert (timed.times, timed.error) == ([5, first or 10], error)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.25, 1.0, 2.75, 3.25, 9.75, 10.25, 40.0]), st.sampled_from(["x", "ping"]))),
+    st.sampled_from([0.0, 2.5, 50.0]),
+    st.sampled_from([None, 3.0, 20.0]),
+)
+def test_each_wait_ends_at_its_own_time(pauses: list[tuple[float, str]], reading: float, first: float | None) -> None:
+    """Whatever came before, and however long it was read, a wait lasts as long as is left of it and no longer."""
+    timed = Timed(pauses, reading)
+    run_virtual(timed.read(first_token_timeout=first))
+    now, left, error = 0.0, first or 10.0, FIRST.replace("3", f"{first:g}") if first else LATER
+    expected: list[float] = []
+    for pause, event in pauses:
+        assume(pause != pytest.approx(left))
+        if pause > left:
+            assert (timed.times, timed.error) == (pytest.approx([*expected, now + left]), error)
+            return
+        expected.append(now + pause)
+        now, left = now + pause + reading, left - pause
+        if event == "x":
+            left, error = 10.0, LATER
+    assert (timed.times, timed.error) == (pytest.approx([*expected, now]), "")
+
+
+def test_a_reader_that_takes_its_time_breaks_nothing() -> None:
+    """While the reader is busy for longer than the model may be silent, no timer fails behind its back."""
+    failed: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        await Timed([(1, "x")] * 3, reading=50).read()
+
+    run_virtual(main)
+    assert not failed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_event_at_the_last_moment_stops_nobody(seed: int) -> None:
+    """What comes just when its time is over is read, or a time-out; it is never the reader that is cancelled."""
+    timed = Timed([(10, "x"), (10, "x"), (10, "x")], reading=1)
+    run_virtual(timed.read, seed=seed)
+    assert timed.error == (LATER if len(timed.times) < 4 else "")
+
+
+def test_who_breaks_off_a_wait_is_not_told_of_a_time_out() -> None:
+    """A reader that is cancelled while it waits, and at the very moment when the time is over, is cancelled."""
+
+    async def main(at: float) -> bool:
+        reading = asyncio.create_task(Timed([(30, "x")]).read())
+        await asyncio.sleep(at)
+        reading.cancel()
+        await asyncio.wait([reading])
+        return reading.cancelled()
+
+    assert run_virtual(main(5.0))
+    assert run_virtual(main(10.0))
+
+
+def test_no_timer_is_left() -> None:
+    """When an answer has ended, or is not read any further, nothing waits for its time any more."""
+
+    async def main(*, breaks_off: bool) -> int:
+        events = never_silent(10.0, Timed([(1, "x"), (1, "x")]).events(), "the model")
+        async for _ in events:
+            if breaks_off:
+                break
+        await events.aclose()
+        loop: Any = asyncio.get_running_loop()
+        return sum(not timer.cancelled() for timer in loop._scheduled)
+
+    assert run_virtual(main(breaks_off=False)) == run_virtual(main(breaks_off=True)) == 0

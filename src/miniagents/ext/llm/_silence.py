@@ -60,8 +60,8 @@ async def never_silent(
 class _Alarm:
     """Makes time limits expire, one after the other.
 
-    Most of them are left long before their time, so the timer stays where it is, and looks when it rings how much
-    longer it is now. A timer for each event would cost as much as reading that.
+    Most of them are left long before their time, so the timer stays where it is, and what it is for is seen when it
+    rings. A timer for each event would cost as much as reading that.
     """
 
     def __init__(self) -> None:
@@ -88,10 +88,6 @@ class _Alarm:
             self._timer = None
 
     def _ring(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is None or self._limit is None:
-            return
-        if self._due > timer.when():
-            self.set(self._limit, self._due)
-        else:
-            self._limit.reschedule(self._due)
+        self._timer = None
+        if self._limit is not None:
+            self._limit.reschedule(self._due)  # which is now or later
