@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from miniagents.ext.llm import _body, _sdk, openai
+from miniagents.ext.llm._events import EventData
 from miniagents.ext.llm.errors import LLMConnectionError, LLMProtocolError, LLMTimeoutError, LLMTruncatedError
 from reliability.wire import Case, Findings, Wires, wires
 from reliability.wire_bodies import ENDINGS, Ending, Outcome, Part, Stream
@@ -102,31 +103,25 @@ def any_end_is_good() -> AbstractContextManager[object]:
     return patch.object(_body, "_parsed", lenient)
 
 
+def read_as(change: Callable[[bytes], bytes]) -> AbstractContextManager[object]:
+    """Each piece of the body is changed before it is read."""
+    lines = EventData._lines
+    return patch.object(EventData, "_lines", lambda self, chunk: lines(self, change(chunk)))
+
+
 def more_line_ends() -> AbstractContextManager[object]:
     """Lines end where Python ends them, also in U+2028."""
-    return patch.object(_body, "_LINE_END", re.compile(rb"\r\n|\n|\r|\x0b|\x0c|\xc2\x85|\xe2\x80[\xa8\xa9]"))
+    return read_as(lambda chunk: re.sub(rb"\x0b|\x0c|\xc2\x85|\xe2\x80[\xa8\xa9]", b"\n", chunk))
 
 
 def lines_of_their_own() -> AbstractContextManager[object]:
     """Each piece of the body is split into lines by itself."""
-
-    async def lines(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in body:
-            for line in chunk.splitlines():
-                yield line
-
-    return patch.object(_body, "_lines", lines)
+    return patch.object(EventData, "_lines", lambda self, chunk: chunk.splitlines())
 
 
 def characters_of_their_own() -> AbstractContextManager[object]:
     """Each piece of the body is decoded by itself."""
-    lines = _body._lines
-
-    async def decoded(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in body:
-            yield chunk.decode(errors="replace").encode()
-
-    return patch.object(_body, "_lines", lambda body: lines(decoded(body)))
+    return read_as(lambda chunk: chunk.decode(errors="replace").encode())
 
 
 def raw_errors() -> AbstractContextManager[object]:
