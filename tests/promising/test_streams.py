@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -288,6 +289,51 @@ async def test_a_reader_goes_on_where_it_is() -> None:
     reader = aiter(StreamedPromise[int, Any](prefill_pieces=[1, 2, 3]))
     assert await anext(reader) == 1
     assert [piece async for piece in reader] == [2, 3]
+
+
+class Said:
+    """A piece of which it can be seen whether somebody has it."""
+
+
+async def test_a_stream_that_was_waited_for_is_gone_with_its_promise() -> None:
+    """Nobody but the promise and its readers has what was said, though readers have waited for it, and one was cancelled."""
+
+    async def streamer(_: object) -> AsyncIterator[Said]:
+        await said.wait()
+        yield Said()
+
+    async with PromisingContext():
+        said = asyncio.Event()
+        promise: StreamedPromise[Said, Any] = StreamedPromise(streamer)
+        waiting = [asyncio.create_task(collect(promise)) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        said.set()
+        piece = weakref.ref((await waiting.pop())[0])
+        assert piece() is not None
+        await asyncio.wait(waiting)
+        del promise, waiting
+        await asyncio.sleep(0)  # the task of the producer ends
+        assert piece() is None
+
+
+async def whole(promise: StreamedPromise[Any, Any]) -> Any:
+    return await promise
+
+
+@pytest.mark.parametrize("read", [collect, whole])
+async def test_a_reader_that_was_cancelled_holds_nothing(read: Callable[[StreamedPromise[Any, Any]], Any]) -> None:
+    """A promise that was waited for in vain is gone with the last who has it, and not when somebody collects garbage."""
+    async with PromisingContext():
+        with StreamAppender[int]() as appender:
+            promise: StreamedPromise[int, Any] = StreamedPromise(appender)
+            there = weakref.ref(promise)
+            waiting = asyncio.create_task(read(promise))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            del promise, waiting
+            assert there() is None
 
 
 async def test_a_reader_takes_what_is_there_at_once() -> None:

@@ -66,12 +66,12 @@ async def test_a_piece_that_comes_as_a_reader_begins_to_wait_is_not_missed(
 
     original = Log.waiter
 
-    def waiter(log: Log[Any]) -> "asyncio.Future[None]":
+    def waiter(log: Log[Any], *what: Any) -> "asyncio.Future[None]":
         if log is not appender.log or log.items:
-            return original(log)
+            return original(log, *what)
         if when == "just before":
             in_a_thread(say_it)
-        future = original(log)
+        future = original(log, *what)
         if when == "just after":
             in_a_thread(say_it)
         return future
@@ -100,6 +100,31 @@ def test_a_reader_left_behind_in_a_closed_loop_disturbs_nobody(caplog: pytest.Lo
     del left_behind
     gc.collect()
     assert "was destroyed" in caplog.text  # by its loop, which says so
+
+
+async def test_a_reader_that_goes_on_in_another_loop_is_refused() -> None:
+    """A reader that has waited in one event loop gets an error when it waits in another one, and no other reader does."""
+    said = asyncio.Event()
+    refused: list[BaseException] = []
+
+    async def streamer(_: object) -> AsyncIterator[str]:
+        yield "first"
+        await said.wait()
+        yield "last"
+
+    async def go_on(reader: AsyncIterator[str]) -> None:
+        with pytest.raises(RuntimeError, match="loop") as raised:
+            await anext(reader)
+        refused.append(raised.value)
+
+    async with PromisingContext():
+        stream: StreamedPromise[str, Any] = StreamedPromise(streamer)
+        reader = aiter(stream)
+        assert await anext(reader) == "first"
+        in_a_thread(lambda: asyncio.run(go_on(reader)))
+        assert len(refused) == 1
+        said.set()
+        assert await stream == ("first", "last")
 
 
 async def test_appenders_that_a_thread_closes_while_their_context_ends() -> None:

@@ -15,7 +15,6 @@ from miniagents.messages import MessageAppender
 from miniagents.promising import promise
 from miniagents.promising.backpressure import Backpressure, HeldBack
 from miniagents.promising.context import PromisingContext
-from miniagents.promising.deadlock import Waits
 from miniagents.promising.log import Failure, Log
 from miniagents.promising.promise import Promise
 from miniagents.promising.sequence import SequenceAppender
@@ -63,8 +62,8 @@ def one_future_for_all_readers() -> object:
 
     waiter = Log.waiter
 
-    def shared(self: Log[Any]) -> Any:
-        return next(iter(self._waiters or ()), None) or waiter(self)
+    def shared(self: Log[Any], *what: Any) -> Any:
+        return next(iter(self._waiters or ()), None) or waiter(self, *what)
 
     return patch.multiple(Log, waiter=shared, forget=lambda self, waiter: None)
 
@@ -110,13 +109,14 @@ def no_end_when_killed_at_once() -> object:
 @planted("cancel", "stream")
 def cancellation_swallowed() -> object:
     """A wait takes a cancellation for a wake-up."""
-    wait = Waits.wait
+    wait = PieceReader.__anext__
 
-    async def bad(self: Waits, promise: Any, seen: int) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await wait(self, promise, seen)
+    async def bad(self: PieceReader[Any]) -> Any:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                return await wait(self)
 
-    return patch.object(Waits, "wait", bad)
+    return patch.object(PieceReader, "__anext__", bad)
 
 
 @planted("schedule", "stream")

@@ -196,4 +196,4 @@ class StreamAppender(Generic[PIECE]):
                 yield piece
             if log.ended:
                 return
-            await log.wait(seen)
+            await log.until(log.waiter(seen))

@@ -86,66 +86,72 @@ class Awaited(Protocol):
 
 class _Wait(NamedTuple):
     promise: Awaited
-    seen: int
     future: "asyncio.Future[None]"
 
     @property
     def is_over(self) -> bool:
         """Whether the task has only not run yet since what it waited for is there."""
-        log = self.promise._log
-        return self.future.done() or len(log.items) > self.seen or log.ended
+        return self.future.done()
 
 
 class Waits:
     """The readers of an event loop that wait at this moment, and for what."""
 
-    __slots__ = ("_reprieved", "_timer", "_waiting")
+    __slots__ = ("_logs", "_reprieved", "_timer")
 
     def __init__(self) -> None:
-        # By the future of each wait, which knows its task: they are looked at once in a second, and there is one for
-        # each token that is waited for.
-        self._waiting: dict[asyncio.Future[None], tuple[Awaited, int]] = {}
+        # Those that have waiters, and those that had some since the last look and have not ended: there is a wait for
+        # each token, which enters itself nowhere but in the log.
+        self._logs: dict[Log[Any], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         # Suspicions that were not confirmed, by the future of one of their waits: until when, and for how long.
         self._reprieved: dict[asyncio.Future[None], tuple[float, float]] = {}
 
-    async def wait(self, promise: Awaited, seen: int) -> None:
-        """Wait until `promise` has more than `seen` pieces or has ended; `DeadlockError` if that can never be."""
-        if promise._branch is not None and promise._branch is current_branch.get():
-            _refuse_to_wait_for_oneself(promise)
+    def waiter(self, promise: Awaited, seen: int, loop: asyncio.AbstractEventLoop | None) -> "asyncio.Future[None]":
+        """As `Log.waiter`, for a reader of `promise`, who gets a `DeadlockError` if that can never be."""
         log = promise._log
-        future = log.waiter()
-        if len(log.items) > seen or log.ended:  # a thread may have appended in between
-            log.forget(future)
-            return
-        self._waiting[future] = (promise, seen)
+        future = log.waiter(seen, loop, promise)
+        if log.watched_in is not self._logs or self._timer is None:
+            self._watch(log)
+        return future
+
+    def _watch(self, log: Log[Any]) -> None:
+        self._logs[log] = None
+        log.watched_in = self._logs
         if self._timer is None:
             # In no context: that of whoever waits here first may have what is looked for.
             no_variables = contextvars.Context()
             self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look, context=no_variables)
-        try:
-            await future
-        except BaseException:
-            log.forget(future)
-            raise
-        finally:
-            self._waiting.pop(future, None)
 
     def close(self) -> None:
         """Stop looking."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for log in tuple(self._logs):  # a thread may end one of them at this moment
+            self._forget(log)
+
+    def _forget(self, log: Log[Any]) -> None:
+        self._logs.pop(log, None)
+        log.watched_in = None
+
+    def _waiting(self) -> "dict[asyncio.Task[Any], _Wait]":
+        """Who waits for what. Logs that nobody waits for any more are forgotten."""
+        loop = asyncio.get_running_loop()
+        waiting: dict[asyncio.Task[Any], _Wait] = {}
+        for log in tuple(self._logs):
+            waiters = log.waiters()
+            if not waiters:
+                self._forget(log)
+            for future, promise in waiters:
+                # Not those who only look on, nor, of what somebody appends, the readers in other loops.
+                if promise is not None and future.get_loop() is loop and (task := task_that_awaits(future)) is not None:
+                    waiting[task] = _Wait(promise, future)
+        return waiting
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        graph = _Graph(
-            {
-                task: _Wait(promise, seen, future)
-                for future, (promise, seen) in self._waiting.items()
-                if (task := task_that_awaits(future)) is not None
-            }
-        )
+        graph = _Graph(self._waiting())
         now = loop.time()
         later: dict[asyncio.Future[None], tuple[float, float]] = {}
         looked_into = 0
@@ -168,8 +174,10 @@ class Waits:
         self._timer = None if soonest is None else loop.call_at(max(soonest, now + _LOOK_AFTER / 2), self._look)
 
 
-def _refuse_to_wait_for_oneself(promise: Awaited) -> None:
+def refuse_to_wait_for_oneself(promise: Awaited) -> None:
     """Raise `DeadlockError` if the running task is the producer of `promise`, and alone can make it."""
+    if promise._branch is None or promise._branch is not current_branch.get():
+        return
     task = asyncio.current_task()
     if task is not None and promise._task is task and promise.write_end is None:  # certain without any search
         what = f"{task.get_name()} waits for {promise.describe()} at {place_of_caller()}"

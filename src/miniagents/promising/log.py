@@ -127,7 +127,7 @@ def _note_trace(error: BaseException) -> None:
 class Log(Generic[T]):
     """An append-only list with an end marker, and a way to wait for its growth."""
 
-    __slots__ = ("_pack", "_waiters", "ended", "failure", "items")
+    __slots__ = ("_pack", "_waiters", "ended", "failure", "items", "watched_in")
 
     def __init__(self) -> None:
         self.items: list[T | Failure] = []
@@ -135,8 +135,11 @@ class Log(Generic[T]):
         self._pack: Callable[[list[Any]], Any] | None = None
         self.failure: Failure | None = None
         """The first failure among the items."""
-        # A dict, because it keeps the order of arrival and lets a cancelled waiter leave in constant time.
-        self._waiters: dict[asyncio.Future[None], None] | None = None
+        # Each with what it waits for. A dict, because it keeps the order of arrival and a cancelled waiter can leave in
+        # constant time.
+        self._waiters: dict[asyncio.Future[None], object] | None = None
+        self.watched_in: dict[Log[Any], None] | None = None
+        """The logs, this one among them, among whose waiters somebody looks for deadlocks."""
 
     def append(self, item: T) -> None:
         """Add an item. Costs a list slot, and one wake-up per batch for each reader that waits."""
@@ -158,6 +161,9 @@ class Log(Generic[T]):
         if not self.ended:
             self.ended = True
             self._pack_items()
+            watched_in, self.watched_in = self.watched_in, None
+            if watched_in is not None:
+                watched_in.pop(self, None)
         if self._waiters:
             self._wake()
 
@@ -174,37 +180,44 @@ class Log(Generic[T]):
         if self._pack is not None and self.failure is None and len(self.items) > 1 and type(self.items) is list:
             self.items = self._pack(self.items)
 
-    def waiter(self) -> "asyncio.Future[None]":
-        """A new future of the running loop that is done at the next growth or at the end."""
-        future = asyncio.get_running_loop().create_future()
+    def waiter(
+        self, seen: int, loop: asyncio.AbstractEventLoop | None = None, awaited: object = None
+    ) -> "asyncio.Future[None]":
+        """A new future of the running loop, if known `loop`: done when there are more than `seen` items, or at the end.
+
+        `awaited` is what is waited for, to those who look for deadlocks. Who waits no more must `forget` the future.
+        """
+        future: asyncio.Future[None] = asyncio.Future(loop=loop or asyncio.get_running_loop())
         if self._waiters is None:
-            self._waiters = {future: None}
+            self._waiters = {future: awaited}
         else:
-            self._waiters[future] = None
+            self._waiters[future] = awaited
+        # Looked at after the waiter is in place: a thread may have appended in between, and would not have known of us.
+        if len(self.items) > seen or self.ended:
+            self.forget(future)
+            _set_done(future)
         return future
+
+    def waiters(self) -> "list[tuple[asyncio.Future[None], Any]]":
+        """Those who wait at this moment, each with what it waits for."""
+        return list((self._waiters or {}).items())
 
     def forget(self, waiter: "asyncio.Future[None]") -> None:
         """`waiter` waits no more."""
         if self._waiters is not None:
             self._waiters.pop(waiter, None)
 
-    async def wait(self, seen: int) -> None:
-        """Return when there are more than `seen` items, or the log has ended. Cancelling it disturbs nobody."""
-        future = self.waiter()
+    async def until(self, grown: "asyncio.Future[None]") -> None:
+        """Wait for a waiter of this log. Cancelling it disturbs nobody."""
         try:
-            # Looked at again after the waiter is in place: a thread may have appended in between, and would not have
-            # known of us.
-            if len(self.items) <= seen and not self.ended:
-                await future
-        finally:
-            self.forget(future)
+            await grown
+        except BaseException:
+            self.forget(grown)
+            raise
 
     def call_when_grown(self, seen: int, callback: Callable[[object], object]) -> None:
         """Call `callback` in the running loop, once, when there are more than `seen` items or the log has ended."""
-        future = self.waiter()
-        future.add_done_callback(callback)
-        if len(self.items) > seen or self.ended:  # as in `wait`
-            _set_done(future)
+        self.waiter(seen).add_done_callback(callback)
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None

@@ -49,9 +49,8 @@ class Observers:
         """Wait, in the task of an observer, until `log` has more than `seen` items or has ended."""
         task = asyncio.current_task()
         assert task is not None  # `add` was told of it
-        self._waiting[task] = future = log.waiter()
-        if len(log.items) <= seen and not log.ended:  # as in `Log.wait`
-            await future
+        self._waiting[task] = future = log.waiter(seen)
+        await future
         self._waiting[task] = None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from miniagents.promising.context import PromisingContext, current_context
-from miniagents.promising.deadlock import Feed
+from miniagents.promising.deadlock import Feed, refuse_to_wait_for_oneself
 from miniagents.promising.ending import wait_until_ended
 from miniagents.promising.errors import (
     DeadlineExceededError,
@@ -371,13 +371,19 @@ def wait_as_reader(promise: Promise[Any], seen: int) -> Awaitable[None]:
 
 def wait_for_growth(promise: Promise[Any], seen: int) -> Awaitable[None]:
     """The same for a reader that tells itself how far it has come."""
-    context = promise._context
-    if promise._producer is not None or context is None or context._loop is not asyncio._get_running_loop():
+    return promise._log.until(growth(promise, seen))
+
+
+def growth(promise: Promise[Any], seen: int) -> "asyncio.Future[None]":
+    """The same as a waiter of the log of the promise, which must be forgotten if it is not awaited to its end."""
+    context, loop = promise._context, asyncio._get_running_loop()
+    if promise._producer is not None or context is None or context._loop is not loop:
         promise._begin_reading()
         context = promise._context or current_context()
         if context is None:  # what somebody appends who needs none
-            return promise._log.wait(seen)
-    return context.waits.wait(promise, seen)
+            return promise._log.waiter(seen, loop)
+    refuse_to_wait_for_oneself(promise)
+    return context.waits.waiter(promise, seen, loop)
 
 
 def ended_log(pieces: Iterable[Any]) -> Log[Any]:

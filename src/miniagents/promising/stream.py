@@ -18,7 +18,7 @@ from miniagents.promising.appender import StreamAppender, wrong_piece
 from miniagents.promising.backpressure import Backpressure, refuse_to_hold
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.log import Failure, Log, as_failure, capture, producer_failed
-from miniagents.promising.promise import Producer, Promise, Wait, ended_log, wait_as_reader, wait_for_growth
+from miniagents.promising.promise import Producer, Promise, Wait, ended_log, growth, wait_as_reader
 from miniagents.promising.sentinels import END, UNSET, Sentinel
 from miniagents.promising.tasks import FIRST_STEP
 from miniagents.promising.tree import Cancellable, Cancellation, raise_if_cancelled
@@ -224,7 +224,7 @@ class _Whole(Promise[T_co]):
 class PieceReader(Generic[PIECE]):
     """One reader's place in a stream. A class and not a generator: breaking off leaves nothing behind to be closed."""
 
-    __slots__ = ("_index", "_items", "_log", "_passed", "_promise")
+    __slots__ = ("_index", "_items", "_log", "_passed", "_promise", "_waits_in")
 
     def __init__(self, promise: StreamedPromise[PIECE, Any]) -> None:
         self._promise = promise
@@ -233,16 +233,25 @@ class PieceReader(Generic[PIECE]):
         self._items: list[PIECE | Failure] = self._log.items if type(self._log.items) is list else []
         self._index = 0
         self._passed = 0
+        # Known when it has waited once, in the right loop. To ask for the running loop may be a system call.
+        self._waits_in: PromisingContext | None = None
 
     def __aiter__(self) -> "PieceReader[PIECE]":
         return self
 
     async def __anext__(self) -> PIECE:
         while self._index >= len(self._items):
-            more = self._more()
-            if more is None:
-                raise StopAsyncIteration
-            await more
+            if self._log.ended:
+                if not self._unpack():
+                    raise StopAsyncIteration
+                await asyncio.sleep(0)  # a reader that never has to wait would hold the loop
+                continue
+            grown = self._growth()
+            try:  # as `Log.until` does, without a coroutine for each piece
+                await grown
+            except BaseException:
+                self._log.forget(grown)
+                raise
         piece = self._items[self._index]
         self._index += 1
         if not isinstance(piece, Failure):
@@ -259,10 +268,12 @@ class PieceReader(Generic[PIECE]):
     async def next_piece(self) -> PIECE | Failure | Literal[Sentinel.END]:
         """The next piece, an error as a `Failure` that does not count as read by this, or `END`. Waits for it."""
         while self._index >= len(self._items):
-            more = self._more()
-            if more is None:
+            if not self._log.ended:
+                await self._log.until(self._growth())
+            elif self._unpack():
+                await asyncio.sleep(0)
+            else:
                 return END
-            await more
         self._index += 1
         return self._items[self._index - 1]
 
@@ -277,13 +288,13 @@ class PieceReader(Generic[PIECE]):
         self._index += len(ready)
         return cast("list[PIECE]", ready)
 
-    def _more(self) -> Awaitable[None] | None:
-        """To be awaited before there can be a next piece; `None` if there is none."""
-        if self._items is not self._log.items and self._unpack():
-            return asyncio.sleep(0)  # a reader that never has to wait would hold the loop
-        if self._log.ended:
-            return None
-        return wait_for_growth(self._promise, self._passed + self._index)
+    def _growth(self) -> "asyncio.Future[None]":
+        """A waiter of the log, for the next piece."""
+        if (context := self._waits_in) is not None:
+            return context.waits.waiter(self._promise, self._passed + self._index, context._loop)
+        grown = growth(self._promise, self._passed + self._index)
+        self._waits_in = self._promise._context
+        return grown
 
     @property
     def seen(self) -> int:
