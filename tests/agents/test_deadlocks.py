@@ -1020,6 +1020,26 @@ def test_a_deadlock_that_arises_later_is_found_then() -> None:
     assert isinstance(run_virtual(scenario), DeadlockError)
 
 
+def test_a_deadlock_among_streams_that_were_waited_for_before_is_found() -> None:
+    """That all was well with those who waited for the same streams before hides no deadlock."""
+
+    async def scenario() -> BaseException | None:
+        async with PromisingContext():
+
+            def copied(other: int) -> StreamedPromise[Any, Any]:
+                async def pieces(_: object) -> AsyncIterator[Any]:
+                    await asyncio.sleep(10)
+                    async for piece in streams[other]:
+                        yield piece
+
+                return StreamedPromise(pieces)
+
+            streams = [copied(1), copied(0)]
+            return errors_in(await asyncio.gather(*map(error_of, streams)))
+
+    assert isinstance(run_virtual(scenario), DeadlockError)
+
+
 async def test_each_line_is_the_one_in_which_somebody_waits() -> None:
     """The error names, for each of those in it, the line of their own code."""
     async with MiniAgents():

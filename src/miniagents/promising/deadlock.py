@@ -137,15 +137,14 @@ class Waits:
 
     def _waiting(self) -> "dict[asyncio.Task[Any], _Wait]":
         """Who waits for what. Logs that nobody waits for any more are forgotten."""
-        loop = asyncio.get_running_loop()
         waiting: dict[asyncio.Task[Any], _Wait] = {}
         for log in tuple(self._logs):
             waiters = log.waiters()
             if not waiters:
                 self._forget(log)
             for future, promise in waiters:
-                # Not those who only look on, nor, of what somebody appends, the readers in other loops.
-                if promise is not None and future.get_loop() is loop and (task := task_that_awaits(future)) is not None:
+                # Not those who only look on.
+                if promise is not None and (task := task_that_awaits(future)) is not None:
                     waiting[task] = _Wait(promise, future)
         return waiting
 
