@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from miniagents import ErrorMessage, Message, MessageSequence, MessageSequencePromise, MiniAgents, miniagent
-from miniagents.promising import AppenderClosedError, PromisingContext, UnresolvedPromiseError
+from miniagents import (
+    ErrorMessage,
+    InteractionContext,
+    Message,
+    MessagePromise,
+    MessageSequence,
+    MessageSequencePromise,
+    MiniAgents,
+    miniagent,
+)
+from miniagents.promising import AppenderClosedError, Promise, PromisingContext, UnresolvedPromiseError
 from miniagents.testing.virtual_time import run_virtual
 
 to_sequence = MessageSequence.turn_into_sequence_promise
@@ -156,6 +165,51 @@ async def test_iterating_gives_promises_and_awaiting_gives_messages() -> None:
         assert [await promise async for promise in sequence] == [Message("a"), Message("b")]
         assert await sequence == (Message("a"), Message("b"))
         assert type(await sequence.aresolve()) is tuple
+
+
+@miniagent
+async def forwarder(ctx: InteractionContext) -> None:
+    ctx.reply(ctx.message_promises)
+
+
+@miniagent
+async def hasty(ctx: InteractionContext) -> None:
+    ctx.reply_out_of_order(ctx.message_promises)
+
+
+@pytest.mark.parametrize("agent", [forwarder, hasty])
+async def test_a_message_that_was_sent_has_one_promise(agent: Any) -> None:
+    """All readers get the same promise of a message, before and behind an agent, also if it was given as a message."""
+    async with MiniAgents():
+        sent = to_sequence([Message("one"), Message("two", role="user")])
+        arrived = agent.inquire(sent)
+        behind = [promise async for promise in arrived]
+        assert [await promise for promise in behind] == [Message("one"), Message("two", role="user")]
+        for sequence in (arrived, sent):
+            again = [promise async for promise in sequence]
+            assert len(again) == 2
+            assert all(one is other for one, other in zip(again, behind, strict=True))
+
+
+def test_the_handlers_hear_of_a_message_when_it_is_sent_and_not_when_it_is_read() -> None:
+    """Of each message that is given where handlers are they hear once, and of none that was given elsewhere."""
+    sent_before = to_sequence([Message("before"), "as a text"])
+    heard: list[tuple[MessagePromise, Message]] = []
+
+    async def handler(promise: Promise[Any], outcome: Any) -> None:
+        if isinstance(promise, MessagePromise):
+            heard.append((promise, outcome))
+
+    async def scenario() -> None:
+        async with PromisingContext(on_promise_resolved=handler) as context:
+            assert len([promise async for promise in sent_before]) == 2
+            sent = to_sequence([Message("one"), [Message("two", role="user")]])
+            await context.aflush_tasks()
+            assert len(heard) == 2
+            assert dict(heard) == {promise: await promise async for promise in sent}
+        assert len(heard) == 2
+
+    run_virtual(scenario)
 
 
 def test_an_exception_among_messages_is_raised_at_its_place() -> None:

@@ -143,6 +143,7 @@ class MessagePromise(StreamedPromise[str, Message], Elements):
         *,
         start_asap: bool | None = None,
         max_ahead: float | None = None,
+        observed: bool = True,
     ) -> None:
         self._whole = None
         self._backpressure = None if max_ahead is None else Backpressure(max_ahead)
@@ -150,7 +151,7 @@ class MessagePromise(StreamedPromise[str, Message], Elements):
             self._known_metadata: Frozen | None = None
             self.message_class: type[Message] = type(message)
             self._result: Message | Failure | Sentinel = message
-            self._setup(_NOT_STREAMED, None, start_asap)
+            self._setup(_NOT_STREAMED, None, start_asap, observed)
             return
         if metadata and "text" in metadata:
             raise TypeError("The text of a streamed message comes from its streamer; it cannot be given beside it.")

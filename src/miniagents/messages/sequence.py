@@ -19,7 +19,7 @@ from miniagents.promising.context import current_context
 from miniagents.promising.errors import UnresolvedPromiseError
 from miniagents.promising.flatten import EXPAND, SKIP, flatten
 from miniagents.promising.log import Failure, Log, capture
-from miniagents.promising.promise import Producer, Wait, wait_as_reader
+from miniagents.promising.promise import Producer, Promise, Wait, wait_as_reader
 from miniagents.promising.rope import RopeReader, SequencePromise
 from miniagents.promising.sentinels import Sentinel
 from miniagents.promising.sequence import FlatSequence, SequenceAppender
@@ -53,10 +53,10 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
 
     def read_items(self) -> RopeReader[MessagePromise]:
         """A reader of its own, from the first message on, whose `next_item()` goes on behind errors."""
-        return RopeReader(self)
+        return MessageReader(self)
 
     def _peek_item(self, item: Any) -> Message | Failure | Sentinel:
-        outcome: Message | Failure | Sentinel = item if isinstance(item, Failure) else item._peek()
+        outcome: Message | Failure | Sentinel = item._peek() if isinstance(item, MessagePromise) else item
         return outcome
 
     async def _settle_item(self, item: Any, wait: Wait) -> Message | Failure:
@@ -117,6 +117,19 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
             else:
                 settled.append(outcome)
         return tuple(settled)
+
+
+class MessageReader(RopeReader[MessagePromise]):
+    """One reader's place in a sequence of messages."""
+
+    __slots__ = ()
+
+    def given(self, item: Any) -> Any:
+        """A promise in any case. That of a message which was sent without one is made for all readers, of any time."""
+        # Asked in this way: pydantic answers the question whether something is a message slowly, if it is none.
+        if not isinstance(item, (MessagePromise, Failure, Sentinel)):
+            item = self._log.items[self._index - 1] = MessagePromise(item, observed=False)
+        return item
 
 
 class MessageAppender(SequenceAppender[MessagePromise]):
@@ -206,25 +219,32 @@ class MessageSequence(FlatSequence[MessagePromise]):
 
 
 def to_items(messages: MessageType) -> list[Any]:
-    """The items of a sequence for `messages`: promises of messages, sequences, exceptions."""
+    """The items of a sequence for `messages`: messages, promises of messages, sequences, exceptions."""
     if type(messages) is str:  # by far the most frequent
         return [MessagePromise(Message(messages))]
     if messages is None:
         return []
     if isinstance(messages, (MessagePromise, MessageSequencePromise)):
         return [messages]
-    return flatten(messages, _to_item, "messages")
+    items = flatten(messages, _to_item, "messages")
+    context = current_context()
+    if context is None or not context.has_observers:
+        return items
+    # The handlers hear of a promise when it is made, so it is made now.
+    return [item if isinstance(item, (Promise, BaseException)) else MessagePromise(item) for item in items]
 
 
 def _to_item(value: Any) -> Any:
-    if type(value) is Message:  # as in a history, of which there may be thousands
-        return MessagePromise(value)
+    if (
+        type(value) is Message
+    ):  # as in a history, of which there may be thousands: they get promises when these are read
+        return value
     if isinstance(value, (MessagePromise, MessageSequencePromise, BaseException)):
         return value
     if isinstance(value, str):
         return MessagePromise(Message(str.__str__(value)))  # the text of a member of an enum, not its name
     if isinstance(value, Message):
-        return MessagePromise(value)
+        return value
     if value is None:
         return SKIP
     if isinstance(value, Mapping):

@@ -91,7 +91,7 @@ class Promise(Generic[T_co]):
         """To be overridden by a subclass that is made without a `resolver`."""
         raise NotImplementedError
 
-    def _setup(self, log: Log[Any], producer: Producer | None, start_asap: bool | None) -> None:
+    def _setup(self, log: Log[Any], producer: Producer | None, start_asap: bool | None, observed: bool = True) -> None:
         self._log = log
         self._producer = producer
         self._untold = False
@@ -101,7 +101,7 @@ class Promise(Generic[T_co]):
         self._context = context = current_context()
         if context is None:
             return
-        if context.has_observers:
+        if observed and context.has_observers:
             self._be_observed(context)
         if producer is not None and (context.start_everything_asap_by_default if start_asap is None else start_asap):
             self._start(context)

@@ -63,6 +63,10 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         self._setup(source.log if isinstance(source, StreamAppender) else source, producer, start_asap)
 
     def __aiter__(self) -> AsyncIterator[T_co]:
+        return self.read_items()
+
+    def read_items(self) -> "RopeReader[T_co]":
+        """A reader of its own, from the first item on, whose `next_item()` goes on behind errors."""
         return RopeReader(self)
 
     async def settle_items(self, wait: Wait = wait_as_reader) -> "list[T_co | Failure]":
@@ -183,7 +187,7 @@ class RopeReader(Generic[T]):
         if item is END:
             raise StopAsyncIteration
         if not isinstance(item, Failure):
-            return item  # type: ignore[no-any-return]  # neither a failure nor a mark, so it is an item
+            return self.given(item)  # type: ignore[no-any-return]  # neither a failure nor a mark, so it is an item
         self._stack.clear()
         self._log = ended_log(())  # through, whatever came after the error
         self._index = 0
@@ -197,6 +201,10 @@ class RopeReader(Generic[T]):
         """The next item, a `Failure`, or `END`; waits until one of them is there."""
         while (item := self.poll()) is PENDING or item is BUSY:
             await self.wait(item)
+        return self.given(item)
+
+    def given(self, item: Any) -> Any:
+        """What readers get for the item that was polled last."""
         return item
 
     def wait(self, mark: Any) -> Awaitable[None]:

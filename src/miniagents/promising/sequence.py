@@ -87,7 +87,7 @@ class _Arrival:
         self._reader: RopeReader[Any] | None = None
         self._item: Any = PENDING
         if isinstance(source, SequencePromise):
-            self._reader = RopeReader(source)
+            self._reader = source.read_items()
         else:
             self._item = source
 
@@ -115,15 +115,15 @@ class _Arrival:
 
     def _take(self) -> bool:
         """Take the next item from the source. False if it is not there, or will never be."""
-        item = END if self._reader is None else self._reader.poll()
-        if item is END:
+        reader = self._reader
+        if reader is None or (item := reader.poll()) is END:
             self._appender.arrived()
         elif item is BUSY:
             asyncio.get_running_loop().call_soon(self.advance)
-        elif item is PENDING and self._reader is not None:
-            self._reader.wait_point().call_when_grown(self._reader.seen, self.advance)
+        elif item is PENDING:
+            reader.wait_point().call_when_grown(reader.seen, self.advance)
         else:
-            self._item = item
+            self._item = reader.given(item)
             return True
         return False
 
