@@ -20,7 +20,7 @@ from miniagents.promising.errors import UnresolvedPromiseError
 from miniagents.promising.flatten import EXPAND, SKIP, flatten
 from miniagents.promising.log import Failure, Log, capture
 from miniagents.promising.promise import Producer, Promise, Wait, wait_as_reader
-from miniagents.promising.rope import RopeReader, SequencePromise
+from miniagents.promising.rope import SequencePromise
 from miniagents.promising.sentinels import Sentinel
 from miniagents.promising.sequence import FlatSequence, SequenceAppender
 from miniagents.promising.stream import PIECES_PER_TURN
@@ -51,9 +51,12 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
 
     __slots__ = ()
 
-    def read_items(self) -> RopeReader[MessagePromise]:
-        """A reader of its own, from the first message on, whose `next_item()` goes on behind errors."""
-        return MessageReader(self)
+    def given(self, place: int) -> Any:
+        """The promise of a message. That of one that was sent without is made for all readers, of any time."""
+        items: list[Any] = self._log.items
+        if not isinstance(item := items[place], MessagePromise):
+            item = items[place] = MessagePromise(item, observed=False)
+        return item
 
     def _peek_item(self, item: Any) -> Message | Failure | Sentinel:
         outcome: Message | Failure | Sentinel = item._peek() if isinstance(item, MessagePromise) else item
@@ -117,19 +120,6 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
             else:
                 settled.append(outcome)
         return tuple(settled)
-
-
-class MessageReader(RopeReader[MessagePromise]):
-    """One reader's place in a sequence of messages."""
-
-    __slots__ = ()
-
-    def given(self, item: Any) -> Any:
-        """A promise in any case. That of a message which was sent without one is made for all readers, of any time."""
-        # Asked in this way: pydantic answers the question whether something is a message slowly, if it is none.
-        if not isinstance(item, (MessagePromise, Failure, Sentinel)):
-            item = self._log.items[self._index - 1] = MessagePromise(item, observed=False)
-        return item
 
 
 class MessageAppender(SequenceAppender[MessagePromise]):
@@ -199,9 +189,8 @@ class MessageSequence(FlatSequence[MessagePromise]):
     ) -> MessageSequencePromise:
         return MessageSequencePromise(appender, producer, start_asap=start_asap)
 
-    def _convert(self, value: Any) -> Any:
-        # The appender converts, so that a piece is converted once.
-        return value
+    async def _append_flat(self, piece: Any, appender: SequenceAppender[MessagePromise]) -> None:
+        appender.append(piece)  # which converts it
 
     @staticmethod
     def turn_into_sequence_promise(messages: MessageType) -> MessageSequencePromise:
@@ -235,14 +224,14 @@ def to_items(messages: MessageType) -> list[Any]:
 
 
 def _to_item(value: Any) -> Any:
-    if (
-        type(value) is Message
-    ):  # as in a history, of which there may be thousands: they get promises when these are read
+    if type(value) is str:  # these two may come by thousands
+        return Message(value)
+    if type(value) is Message:
         return value
     if isinstance(value, (MessagePromise, MessageSequencePromise, BaseException)):
         return value
     if isinstance(value, str):
-        return MessagePromise(Message(str.__str__(value)))  # the text of a member of an enum, not its name
+        return Message(str.__str__(value))  # the text of a member of an enum, not its name
     if isinstance(value, Message):
         return value
     if value is None:
@@ -253,9 +242,9 @@ def _to_item(value: Any) -> Any:
                 raise TypeError(f"is a dict with the key {key!r}; the fields of a message are named by strings.")
         if "content" in value and "role" in value and "text" not in value:
             raise TypeError("is a dict with `role` and `content`; the text of a message goes into `text`.")
-        return MessagePromise(Message(**value))
+        return Message(**value)
     if isinstance(value, BaseModel):
-        return MessagePromise(Message(**dict(value)))
+        return Message(**dict(value))
     if isinstance(value, (bytes, bytearray, memoryview)) or inspect.isawaitable(value) or isinstance(value, type):
         raise TypeError(_why_not(value))
     if isinstance(value, AsyncIterable):

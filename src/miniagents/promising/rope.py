@@ -63,19 +63,23 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         self._setup(source.log if isinstance(source, StreamAppender) else source, producer, start_asap)
 
     def __aiter__(self) -> AsyncIterator[T_co]:
-        return self.read_items()
+        return RopeReader(self)
 
     def read_items(self) -> "RopeReader[T_co]":
         """A reader of its own, from the first item on, whose `next_item()` goes on behind errors."""
         return RopeReader(self)
 
     async def settle_items(self, wait: Wait = wait_as_reader) -> "list[T_co | Failure]":
-        """All items in their order, the errors among them as `Failure`, behind which the walk goes on."""
+        """All that the logs keep, in order, the errors among it as `Failure`, behind which the walk goes on."""
         reader: RopeReader[T_co] = RopeReader(self, wait)
         items: list[T_co | Failure] = []
-        while (item := await reader.next_item()) is not END:
+        while (item := await reader.next_kept()) is not END:
             items.append(item)
         return items
+
+    def given(self, place: int) -> Any:
+        """What readers get for the item at a place of the log. To be overridden where it is kept in another form."""
+        return self._log.items[place]
 
     def _start(self, context: PromisingContext) -> None:
         super()._start(context)
@@ -187,7 +191,7 @@ class RopeReader(Generic[T]):
         if item is END:
             raise StopAsyncIteration
         if not isinstance(item, Failure):
-            return self.given(item)  # type: ignore[no-any-return]  # neither a failure nor a mark, so it is an item
+            return self._sequence.given(self._index - 1)  # type: ignore[no-any-return]  # one of its items
         self._stack.clear()
         self._log = ended_log(())  # through, whatever came after the error
         self._index = 0
@@ -199,20 +203,24 @@ class RopeReader(Generic[T]):
 
     async def next_item(self) -> Any:
         """The next item, a `Failure`, or `END`; waits until one of them is there."""
+        return self.given(await self.next_kept())
+
+    async def next_kept(self) -> Any:
+        """The same, but an item as it stands in the log."""
         while (item := self.poll()) is PENDING or item is BUSY:
             await self.wait(item)
-        return self.given(item)
-
-    def given(self, item: Any) -> Any:
-        """What readers get for the item that was polled last."""
         return item
+
+    def given(self, kept: Any) -> Any:
+        """What readers get for what was polled last."""
+        return kept if kept is END or isinstance(kept, Failure) else self._sequence.given(self._index - 1)
 
     def wait(self, mark: Any) -> Awaitable[None]:
         """To be awaited before polling again, where the pending or the busy mark was found."""
         return asyncio.sleep(0) if mark is BUSY else self._wait(self._sequence, self._index)
 
     def poll(self) -> Any:
-        """The next item, a `Failure`, `END`, or the pending or the busy mark; never waits."""
+        """What `next_kept` gives, or the pending or the busy mark; never waits."""
         if self._taken >= PIECES_PER_TURN:  # a reader that never has to wait would hold the loop
             self._taken = 0
             return BUSY

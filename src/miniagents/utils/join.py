@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from miniagents.messages import Message, MessagePromise, MessageSequence, MessageSequencePromise, MessageType
+from miniagents.promising.log import Failure
+from miniagents.promising.rope import RopeReader
+from miniagents.promising.sentinels import END
 
 
 def join_messages(
@@ -46,26 +49,30 @@ async def _joined(
     known_at_end: dict[str, Any] | None,
 ) -> AsyncIterator[str]:
     originals: list[Message] = []
-    promise: MessagePromise | None = None
+    item: Any = None
+    reader: RopeReader[MessagePromise] = sequence.read_items()
     is_first = True
     try:
-        async for promise in sequence:
+        while (item := await reader.next_kept()) is not END:  # of a message that was sent whole, no promise is needed
+            if isinstance(item, Failure):
+                item.throw()
             if not is_first:
                 yield delimiter
             is_first = False
             leading = strip_leading_newlines
-            if (message := promise.sent_whole) is not None:  # which needs no stream and no reader for its one token
+            message = item.sent_whole if isinstance(item, MessagePromise) else item
+            if message is not None:
                 if text := str(message).lstrip("\n") if leading else str(message):
                     yield text
             else:
-                async for token in promise:
+                async for token in item:
                     text = token.lstrip("\n") if leading else token
                     leading = leading and not text
                     if text:
                         yield text
             if known_at_end is not None:
-                originals.append(await promise if message is None else message)
+                originals.append(await item if message is None else message)
         if known_at_end is not None:
             known_at_end["original_messages"] = originals
     finally:
-        del sequence, promise  # as in `Promise._run_resolver`
+        del sequence, reader, item  # as in `Promise._run_resolver`
