@@ -191,6 +191,28 @@ async def test_a_message_that_was_sent_has_one_promise(agent: Any) -> None:
             assert all(one is other for one, other in zip(again, behind, strict=True))
 
 
+@pytest.mark.parametrize("last", [[], [Message("last").as_promise], [to_sequence(["last"])], [ValueError("last")]])
+async def test_a_long_history_does_not_hold_the_loop(last: list[Any]) -> None:
+    """Others get turns while a history is awaited that was given in a list, whatever stands at its end."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with MiniAgents():
+        message = Message("again and again")
+        history = to_sequence([message] * 50_000 + last)
+        beside = asyncio.create_task(other())
+        settled = await history.settled() if last and isinstance(last[0], ValueError) else await history
+        beside.cancel()
+        assert turns >= 2
+        assert settled[:50_000] == (message,) * 50_000
+        assert [str(one) for one in settled[50_000:]] == ["last"] * len(last)
+
+
 def test_the_handlers_hear_of_a_message_when_it_is_sent_and_not_when_it_is_read() -> None:
     """Of each message that is given where handlers are they hear once, and of none that was given elsewhere."""
     sent_before = to_sequence([Message("before"), "as a text"])

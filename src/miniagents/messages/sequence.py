@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import Any, Self, TypeAlias, Union, cast
+from typing import Any, Final, Self, TypeAlias, Union, cast
 
 from pydantic import BaseModel
 
@@ -24,6 +24,9 @@ from miniagents.promising.rope import SequencePromise
 from miniagents.promising.sentinels import Sentinel
 from miniagents.promising.sequence import FlatSequence, SequenceAppender
 from miniagents.promising.stream import PIECES_PER_TURN
+
+# By their classes alone. Less than a millisecond.
+_LOOKED_AT_AT_ONCE: Final = 20_000
 
 MessageType: TypeAlias = Union[  # built by `Union`, which takes the forward references of a recursive alias
     str,
@@ -57,6 +60,14 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
         if not isinstance(item := items[place], MessagePromise):
             item = items[place] = MessagePromise(item, observed=False)
         return item
+
+    async def _settle_whole(self, wait: Wait) -> tuple[Message, ...] | Failure:
+        items: list[Any] = self._log.items
+        if self._log.ended and items and not isinstance(items[0], (Promise, Failure)):
+            messages = tuple(items)  # who iterates meanwhile puts promises into the list
+            if await _are_messages(messages):
+                return messages
+        return await super()._settle_whole(wait)
 
     def _peek_item(self, item: Any) -> Message | Failure | Sentinel:
         outcome: Message | Failure | Sentinel = item._peek() if isinstance(item, MessagePromise) else item
@@ -252,6 +263,17 @@ def _to_item(value: Any) -> Any:
     if isinstance(value, Iterable):
         return EXPAND
     raise TypeError(_why_not(value))
+
+
+async def _are_messages(items: tuple[Any, ...]) -> bool:
+    """Whether there are no promises, links and errors among the items of a sequence, as in a history that was given."""
+    for start in range(0, len(items), _LOOKED_AT_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        kinds = set(map(type, items[start : start + _LOOKED_AT_AT_ONCE]))
+        if not all(issubclass(kind, Message) for kind in kinds):
+            return False
+    return True
 
 
 def _why_not(value: Any) -> str:
