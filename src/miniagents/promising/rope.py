@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, Generic, Self, TypeVar
 
-from miniagents.promising.appender import AppenderState, StreamAppender
+from miniagents.promising.appender import StreamAppender
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.deadlock import Feed
 from miniagents.promising.errors import DeadlockError, PromiseCancelledError
@@ -95,9 +95,7 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
 
     def _end_unsaid(self, error: PromiseCancelledError) -> None:
         assert self._appender is not None  # what a producer writes with
-        if self._appender.state is not AppenderState.CLOSED:
-            # The producer never ran. (One that did has closed its appender, though things may still be arriving.)
-            self._appender.abandon(error)
+        self._appender.abandon(error)
 
     async def _settle(self, wait: Wait) -> WHOLE_co | Failure:
         if isinstance(self._result, Sentinel):

@@ -188,6 +188,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         if not handle.cancelled():
             self._turns_left -= 1
             handle._run()
+        del handle  # since Python 3.12 the traceback of an error that the step has kept may lead here
 
     def _take_step(self, index: int) -> asyncio.Handle:
         steps = self._ready_steps
