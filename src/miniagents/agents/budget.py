@@ -2,18 +2,15 @@
 
 import functools
 import math
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from miniagents.messages import MessageSequencePromise
 from miniagents.messages.usage import Usage, UsageAccount, counted, dollars
 from miniagents.promising.accounts import name_of_spender, payers
 from miniagents.promising.errors import PromiseCancelledError
 from miniagents.promising.tree import Branch, Cancellation
-
-Run = Callable[[MessageSequencePromise], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,16 +137,6 @@ def check_budget() -> None:
 def cost_is_limited() -> bool:
     """Whether a budget of the call that runs here, or of one above it, limits the cost, so that it must be known."""
     return any(account.budget.cost is not None for _, account in _budgets())
-
-
-def within_budget(budget: Budget, holder: str, run: Run) -> Run:
-    """`run`, the producer of a call, with an account that has a limit."""
-
-    def run_within(replies: MessageSequencePromise) -> Coroutine[Any, Any, None]:
-        replies.keep_account(BudgetAccount(budget, holder))
-        return run(replies)
-
-    return run_within
 
 
 def check_is_budget(budget: object) -> None:

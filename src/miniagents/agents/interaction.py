@@ -6,8 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from miniagents.agents.budget import Budget, within_budget
-from miniagents.agents.never_read import counted_until_started
+from miniagents.agents.budget import Budget, BudgetAccount
+from miniagents.agents.never_read import count_until_started
 from miniagents.agents.nodes import observe_call
 from miniagents.messages import MessageAppender, MessageSequencePromise, MessageType
 from miniagents.promising.context import PromisingContext, current_context
@@ -147,25 +147,23 @@ class InteractionContext:
     ) -> MessageSequencePromise:
         """The reply of this call, whose producer is the agent."""
         self._appender.begin()
+        if budget is not None and budget.seconds is not None:
+            timeout = budget.seconds if timeout is None else min(timeout, budget.seconds)
+        context = current_context()
+        tell_start: Callable[[], None] | None = None
+        if context is not None and not (context.start_everything_asap_by_default if start_asap is None else start_asap):
+            tell_start = count_until_started(context, self.this_agent.alias)
 
         def produce(replies: MessageSequencePromise) -> Coroutine[Any, Any, None]:
+            if tell_start is not None:
+                tell_start()
+            if budget is not None:
+                replies.keep_account(BudgetAccount(budget, self.this_agent.alias))
+            if timeout is not None:
+                replies.limit(timeout)
             return self._run(function, kwargs, replies)
 
-        start: Callable[[MessageSequencePromise], Coroutine[Any, Any, None]] = produce
-        if budget is not None:
-            if budget.seconds is not None:
-                timeout = budget.seconds if timeout is None else min(timeout, budget.seconds)
-            start = within_budget(budget, self.this_agent.alias, produce)
-        context = current_context()
-        if context is not None and not (context.start_everything_asap_by_default if start_asap is None else start_asap):
-            start = counted_until_started(context, self.this_agent.alias, start)
-        return MessageSequencePromise(
-            self._appender,
-            start,
-            name=self.this_agent.alias,
-            start_asap=start_asap,
-            timeout=timeout,
-        )
+        return MessageSequencePromise(self._appender, produce, name=self.this_agent.alias, start_asap=start_asap)
 
     def is_running_in(self, context: PromisingContext | None) -> bool:
         """Whether the agent is at work, and `context` is the one that it was started in."""

@@ -3,34 +3,27 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeVar
 
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.resources import Close
 
-REPLIES = TypeVar("REPLIES")
-RUN = TypeVar("RUN")
-
 logger = logging.getLogger(__name__)
 
 
-def counted_until_started(
-    context: PromisingContext, alias: str, start: Callable[[REPLIES], RUN]
-) -> Callable[[REPLIES], RUN]:
-    """`start`, which begins a lazy call. If it is never called, the end of the outermost context says so.
+def count_until_started(context: PromisingContext, alias: str) -> Callable[[], None]:
+    """What a lazy call is to call when it starts. If that never comes, the end of the outermost context says so.
 
     At the level `INFO`, because a call may be lazy just because it might not be needed. It says "in time", because
     reading the replies of a call that was cancelled comes too late. Kept is a count and no reference, so that a call
     that is dropped is freed.
     """
-    waiting = context.resource(counted_until_started, _make_counter)
+    waiting = context.resource(count_until_started, _make_counter)
     waiting[alias] += 1
 
-    def counted(replies: REPLIES) -> RUN:
+    def tell_start() -> None:
         waiting[alias] -= 1
-        return start(replies)
 
-    return counted
+    return tell_start
 
 
 def _make_counter() -> tuple[Counter[str], Close]:

@@ -133,8 +133,8 @@ class Promise(Generic[T_co]):
             self._start_observing(context)
 
     def keep_account(self, account: Account) -> None:
-        """Have `account` know what is spent from now on by the producer, which has been started, and all below it."""
-        assert self._branch is not None  # it came when the producer was started
+        """Have `account` know what is spent by the producer, which is being started, and all below it."""
+        assert self._branch is not None  # it comes when the producer is started
         self._branch.account = account
 
     def producer_ended(self) -> None:
@@ -187,11 +187,11 @@ class Promise(Generic[T_co]):
         self._branch.cancellation = why
         return self._branch.children()
 
-    def _limit(self, seconds: float) -> None:
-        """Cancel the producer, which must have been started, and its branch when this time is over."""
-        if self._branch is not None:
-            why = Cancellation(f"the {seconds:g} s that {self._describe()} had are over", DeadlineExceededError)
-            self._branch.limit(asyncio.get_running_loop().call_later(seconds, self.cancel, why))
+    def limit(self, seconds: float) -> None:
+        """Cancel the producer, which is being started, and all below it when this time is over."""
+        assert self._branch is not None  # it comes when the producer is started
+        why = Cancellation(f"the {seconds:g} s that {self._describe()} had are over", DeadlineExceededError)
+        self._branch.limit(asyncio.get_running_loop().call_later(seconds, self.cancel, why))
 
     async def _ended(self) -> None:
         """Wait until the producer and everything that it has started have ended, but not beyond the grace period."""

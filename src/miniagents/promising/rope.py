@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, Generic, Self, TypeVar
 
 from miniagents.promising.appender import StreamAppender
-from miniagents.promising.context import PromisingContext
 from miniagents.promising.deadlock import Feed
 from miniagents.promising.errors import DeadlockError, PromiseCancelledError
 from miniagents.promising.log import Failure, Log
@@ -39,9 +38,7 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     below it is cancelled, and has ended before the next line runs.
     """
 
-    __slots__ = ("_appender", "_feed", "_name", "_timeout")
-
-    _can_be_held_back = False  # its items are appended by plain calls
+    __slots__ = ("_appender", "_feed", "_name")
 
     def __init__(
         self,
@@ -50,10 +47,8 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         *,
         name: str = "",
         start_asap: bool | None = None,
-        timeout: float | None = None,
         feed: Feed | None = None,
     ) -> None:
-        self._timeout = timeout
         self._feed = feed
         self._backpressure = None
         self._result = UNSET
@@ -80,11 +75,6 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
     def given(self, place: int) -> Any:
         """What readers get for the item at a place of the log. To be overridden where it is kept in another form."""
         return self._log.items[place]
-
-    def _start(self, context: PromisingContext) -> None:
-        super()._start(context)
-        if self._timeout is not None:
-            self._limit(self._timeout)
 
     async def __aenter__(self) -> Self:
         return self

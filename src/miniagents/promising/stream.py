@@ -63,8 +63,6 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
 
     _piece_type: type[Any] = object
     """What the pieces must be. A piece of another type is a `TypeError` at its place."""
-    _can_be_held_back = True
-    """Whether the producer is a streamer, which can be made to wait between two pieces."""
 
     def __init__(
         self,
@@ -121,14 +119,12 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
         """The whole, made of all pieces, none of which is an error. Called once, without waiting."""
         return cast("T_co", tuple(pieces))  # that is what T is when nobody said how to make it
 
-    def _start(self, context: PromisingContext) -> None:
-        if self._backpressure is None and self._can_be_held_back and context.max_ahead_by_default is not None:
-            self._backpressure = Backpressure(context.max_ahead_by_default)
-        super()._start(context)
-
     async def _run_streamer(self, streamer: Callable[[Any], AsyncIterable[Any]]) -> None:
-        log = self._log
-        backpressure, context = self._backpressure, self._context
+        log, context = self._log, self._context
+        assert context is not None  # it was started in one
+        if self._backpressure is None and context.max_ahead_by_default is not None:
+            self._backpressure = Backpressure(context.max_ahead_by_default)
+        backpressure = self._backpressure
         try:
             await FIRST_STEP
             async with closing(streamer(self)) as pieces:
@@ -141,7 +137,7 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
                     log.append(piece)
                     if not len(log.items) % PIECES_PER_TURN:
                         await asyncio.sleep(0)
-                    if backpressure is not None and context is not None:
+                    if backpressure is not None:
                         await backpressure.wait_for_readers(len(log.items), context.held_back)
             raise_if_cancelled()
         except BaseException as error:
