@@ -96,3 +96,52 @@ async def test_one_interrupt_ends_a_blocking_call(tmp_path: Path, set_up: str, r
 async def test_a_forked_child_takes_nothing_with_it(tmp_path: Path) -> None:
     """Ctrl+C still ends a program whose blocking call holds the loop when a child that it has forked has ended."""
     assert await interrupted(tmp_path, AFTER_A_FORK, "", "miniagents.run(main())") == "cleaned up\n"
+
+
+MANY = """
+import asyncio, signal, sys
+import miniagents
+from miniagents import MiniAgents, miniagent
+from miniagents.promising import runner
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runner._PATIENCE = 0.001  # as if the machine were two hundred times as slow
+started = ended = 0
+
+@miniagent
+async def worker(ctx):
+    global started, ended
+    started += 1
+    try:
+        await asyncio.sleep(60)
+    finally:
+        ended += 1
+
+@miniagent
+async def team(ctx):
+    print("ready", flush=True)
+    for number in range(3_000):
+        ctx.reply_out_of_order(worker.inquire())
+
+async def main():
+    await team.inquire()
+
+try:
+    miniagents.run(main())
+finally:
+    print("all cleaned up" if started == ended else f"{ended} of {started} cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_one_interrupt_ends_many_agents(tmp_path: Path, moment: int) -> None:
+    """However long the loop is busy with starting and ending agents, one SIGINT lets each of them clean up."""
+    program = tmp_path / "program.py"
+    program.write_text(MANY)
+    async with started(program) as process:
+        await asyncio.sleep(moment * 0.03)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = await asyncio.wait_for(process.communicate(), DEADLINE_SECONDS)
+    assert process.returncode in INTERRUPTED
+    assert stdout.decode() == "all cleaned up\n"
+    assert b"destroyed" not in stderr

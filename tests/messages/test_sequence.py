@@ -2,6 +2,8 @@
 
 import asyncio
 import enum
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -18,7 +20,7 @@ from miniagents import (
     MiniAgents,
     miniagent,
 )
-from miniagents.promising import AppenderClosedError, Promise, PromisingContext, UnresolvedPromiseError
+from miniagents.promising import AppenderClosedError, FlatSequence, Promise, PromisingContext, UnresolvedPromiseError
 from miniagents.testing.virtual_time import run_virtual
 
 to_sequence = MessageSequence.turn_into_sequence_promise
@@ -337,3 +339,47 @@ def test_likely_slips_are_answered() -> None:
         assert caught.value.obj is None  # or Python would add `Did you mean: '_texts'?`
     with pytest.raises(TypeError, match="alias='name'"):
         miniagent("name")  # type: ignore[call-overload]
+
+
+async def test_a_flat_sequence_of_messages_gives_promises_however_it_is_read() -> None:
+    """What a flat stream of sequences of messages gives does not depend on who has read those before."""
+
+    async def nested(_: object) -> AsyncIterator[Any]:
+        yield given
+
+    async with MiniAgents():
+        given = MessageSequence.turn_into_sequence_promise([Message("a"), Message("b")])
+        awaited = await FlatSequence[Any](nested).sequence_promise
+        iterated = [item async for item in FlatSequence[Any](nested).sequence_promise]
+        assert awaited == tuple(iterated)
+        assert [str(promise) for promise in awaited] == ["a", "b"]
+        assert all(isinstance(promise, MessagePromise) for promise in awaited)
+
+
+def test_a_history_keeps_no_context() -> None:
+    """Messages that outlive a context do not keep it, though they were iterated over in it."""
+    history = MessageSequence.turn_into_sequence_promise([Message("a"), Message("b")])
+
+    async def read() -> list[str]:
+        return [str(promise) async for promise in history]
+
+    context = MiniAgents()
+    assert context.run(read()) == ["a", "b"]
+    gone = weakref.ref(context)
+    del context
+    gc.collect()
+    assert gone() is None
+
+
+async def test_a_message_sequence_may_convert_its_pieces() -> None:
+    """A subclass that overrides `_convert` decides what a piece is, as one of `FlatSequence` does."""
+
+    class Loud(MessageSequence):
+        def _convert(self, value: Any) -> Any:
+            return value.upper()
+
+    async def streamer(_: object) -> AsyncIterator[str]:
+        yield "a"
+
+    async with MiniAgents():
+        assert [str(message) for message in await Loud(incoming_streamer=streamer).sequence_promise] == ["A"]

@@ -436,3 +436,27 @@ def test_a_stream_that_fails_leaves_no_garbage(max_ahead: int | None, seconds: i
         assert run_virtual(main) == 0
     finally:
         gc.enable()
+
+
+def test_awaiting_a_whole_that_is_there_takes_all_pieces() -> None:
+    """Whoever awaits the whole asks for all pieces, also when a resolver has made the whole before they were there."""
+    made: list[int] = []
+
+    async def streamer(_: object) -> AsyncIterator[int]:
+        for number in range(10):
+            made.append(number)
+            yield number
+
+    async def resolver(_: object) -> str:
+        return "whole"
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            promise = StreamedPromise[int, str](streamer, resolver, max_ahead=2)
+            await asyncio.sleep(1)
+            assert (promise.resolved, len(made)) == (True, 2)
+            assert await promise == "whole"
+            await asyncio.sleep(1)
+            assert len(made) == 10
+
+    run_virtual(scenario)

@@ -6,6 +6,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -579,3 +580,23 @@ def test_every_schedule_ends_the_same_way() -> None:
         return len(asyncio.all_tasks())
 
     assert set(explore(scenario, seeds=range(50))) == {1}
+
+
+@pytest.mark.parametrize("error", [None, KeyError])
+async def test_a_task_that_did_not_come_to_its_last_line_keeps_no_context_waiting(
+    error: type[Exception] | None,
+) -> None:
+    """A context ends, in whatever way, though Ctrl+C has hit a producer before it could say that it has ended."""
+
+    async def resolver(_: Promise[Any]) -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    with patch.object(Promise, "producer_ended"), pytest.raises(error) if error else contextlib.nullcontext():
+        async with PromisingContext():
+            promise = Promise[int](resolver)
+            if error is not None:
+                await promise
+                raise error
+    with contextlib.suppress(PromiseCancelledError):
+        assert await promise == 7

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -415,3 +416,30 @@ def test_no_schedule_changes_the_outcome() -> None:
     assert {tuple(o) for o in explore(scenario, seeds=range(50))} == {
         ("'good'", "ValueError('bad')", "'good'", "ValueError('bad')")
     }
+
+
+async def test_a_start_that_fails_is_made_up_for() -> None:
+    """If a producer could not be started, who reads next starts it."""
+
+    async def resolver(_: object) -> int:
+        return 7
+
+    async with PromisingContext():
+        promise = Promise[int](resolver, start_asap=False)
+        with patch.object(Promise, "_run_resolver", side_effect=RecursionError), pytest.raises(RecursionError):
+            await promise
+        assert await promise == 7
+
+
+async def test_a_producer_that_gets_no_task_has_ended() -> None:
+    """If a producer was entered and there is no room for its task, its readers get an end."""
+
+    async def resolver(_: object) -> int:
+        return 7
+
+    async with PromisingContext() as context:
+        promise = Promise[int](resolver, start_asap=False)
+        with patch.object(context, "_make_task_in", side_effect=MemoryError), pytest.raises(MemoryError):
+            await promise
+        with pytest.raises(PromiseCancelledError):
+            await promise

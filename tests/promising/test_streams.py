@@ -1,6 +1,8 @@
 """Streamed promises and appenders: values that are still growing."""
 
 import asyncio
+import contextlib
+import contextvars
 import gc
 import threading
 import weakref
@@ -315,6 +317,26 @@ async def test_a_stream_that_was_waited_for_is_gone_with_its_promise() -> None:
         del promise, waiting
         await asyncio.sleep(0)  # the task of the producer ends
         assert piece() is None
+
+
+def test_a_stream_whose_reader_has_left_is_gone_though_deadlocks_were_looked_for() -> None:
+    """A stream that never ends is kept by nobody when its reader has waited for long, was cancelled, and all have let go."""
+
+    async def scenario() -> None:
+        async with PromisingContext():
+            appender: StreamAppender[Said] = StreamAppender()
+            # Made outside of any context, which would close it at its end.
+            promise = contextvars.Context().run(StreamedPromise, appender.begin())
+            appender.append(Said())
+            piece = weakref.ref(appender.log.items[0])
+            reader = aiter(promise)
+            await anext(reader)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(anext(reader), 10)
+            del reader, promise, appender
+            assert piece() is None
+
+    run_virtual(scenario)
 
 
 async def whole(promise: StreamedPromise[Any, Any]) -> Any:

@@ -51,7 +51,7 @@ def tasks_that_nobody_waits_for() -> object:
 
     def spawn_producer(self: Any, work: Any, loop: Any, name: Any, branch: Any) -> Any:
         work.send(None)
-        return self._make_task_in(loop, work, None, name, branch)
+        return self._make_task_in(loop, work, name, branch)
 
     return patch.object(PromisingContext, "spawn_producer", spawn_producer)
 
@@ -99,7 +99,7 @@ def no_end_when_killed_at_once() -> object:
     """Producers are not entered before they are tasks: their `finally` does not run if they are cancelled at once."""
 
     def spawn_producer(self: Any, work: Any, loop: Any, name: Any, branch: Any) -> Any:
-        task = self._make_task_in(loop, work, None, name, branch)
+        task = self._make_task_in(loop, work, name, branch)
         self._tasks.add(task)
         return task
 

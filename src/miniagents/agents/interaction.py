@@ -126,11 +126,11 @@ class InteractionContext:
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
-            replies.producer_ended()
             self._context = None
             for unfinished in list(self._unfinished or ()):
                 unfinished.finish()
             appender.close()
+            replies.producer_ended()
             # The traceback of an error keeps the frames of this method and of the agent, which lead here; that of a
             # call whose replies were passed on does so through its caller. From here nothing must lead on to the log,
             # or the error that is in it would be kept alive by itself.

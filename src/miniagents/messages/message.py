@@ -16,8 +16,7 @@ from miniagents.promising.appender import StreamAppender
 from miniagents.promising.backpressure import Backpressure, refuse_to_hold
 from miniagents.promising.context import PromisingContext, current_context
 from miniagents.promising.errors import OrderlyEnd, UnresolvedPromiseError
-from miniagents.promising.log import Failure, Log
-from miniagents.promising.promise import ended_log
+from miniagents.promising.log import Failure, Log, ended_log
 from miniagents.promising.sentinels import UNSET, Sentinel
 from miniagents.promising.stream import PieceReader, StreamedPromise
 
@@ -143,7 +142,7 @@ class MessagePromise(StreamedPromise[str, Message], Elements):
         *,
         start_asap: bool | None = None,
         max_ahead: float | None = None,
-        observed: bool = True,
+        in_context: bool = True,
     ) -> None:
         self._whole = None
         self._backpressure = None if max_ahead is None else Backpressure(max_ahead)
@@ -151,7 +150,7 @@ class MessagePromise(StreamedPromise[str, Message], Elements):
             self._known_metadata: Frozen | None = None
             self.message_class: type[Message] = type(message)
             self._result: Message | Failure | Sentinel = message
-            self._setup(_NOT_STREAMED, None, start_asap, observed)
+            self._setup(_NOT_STREAMED, None, start_asap, in_context)
             return
         if metadata and "text" in metadata:
             raise TypeError("The text of a streamed message comes from its streamer; it cannot be given beside it.")

@@ -55,10 +55,13 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
     __slots__ = ()
 
     def given(self, place: int) -> Any:
-        """The promise of a message. That of one that was sent without is made for all readers, of any time."""
+        """The promise of a message. That of one that was sent without is made for all readers, of any time.
+
+        So it belongs to no context. (Threads that come to it at the same moment may get two, of one message.)
+        """
         items: list[Any] = self._log.items
         if not isinstance(item := items[place], MessagePromise):
-            item = items[place] = MessagePromise(item, observed=False)
+            item = items[place] = MessagePromise(item, in_context=False)
         return item
 
     async def _settle_whole(self, wait: Wait) -> tuple[Message, ...] | Failure:
@@ -69,7 +72,7 @@ class MessageSequencePromise(SequencePromise[MessagePromise, tuple[Message, ...]
                 return messages
         return await super()._settle_whole(wait)
 
-    def _peek_item(self, item: Any) -> Message | Failure | Sentinel:
+    def _peek_item(self, item: Any, reader: object = None) -> Message | Failure | Sentinel:  # noqa: ARG002 (see there)
         outcome: Message | Failure | Sentinel = item._peek() if isinstance(item, MessagePromise) else item
         return outcome
 
@@ -200,8 +203,11 @@ class MessageSequence(FlatSequence[MessagePromise]):
     ) -> MessageSequencePromise:
         return MessageSequencePromise(appender, producer, start_asap=start_asap)
 
+    def _convert(self, value: Any) -> Any:
+        return value
+
     async def _append_flat(self, piece: Any, appender: SequenceAppender[MessagePromise]) -> None:
-        appender.append(piece)  # which converts it
+        appender.append(self._convert(piece))  # which flattens it, and makes messages
 
     @staticmethod
     def turn_into_sequence_promise(messages: MessageType) -> MessageSequencePromise:

@@ -54,7 +54,7 @@ class Backpressure:
         task = asyncio.current_task()
         while self.is_far_ahead(made) and not held_back.is_lifted and not (task and task.cancelling()):
             with held_back.waiting() as self._held:
-                # Looked at again, as in `Log.wait`: a reader in another thread would not have known of us.
+                # Looked at again, as in `Log.waiter`: a reader in another thread would not have known of us.
                 if self.is_far_ahead(made):
                     await self._held
             self._held = None

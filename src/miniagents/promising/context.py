@@ -42,7 +42,6 @@ if TYPE_CHECKING:  # the two modules need each other: a promise lives in a conte
 
 T = TypeVar("T")
 PromiseResolvedHandler: TypeAlias = Callable[["Promise[Any]", Any], Awaitable[None]]
-TaskDone: TypeAlias = Callable[["asyncio.Task[Any]"], object]
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +224,7 @@ class PromisingContext:
         """
         branch = current_branch.get()
         coroutine = awaitable if asyncio.iscoroutine(awaitable) else _as_coroutine(awaitable)
-        task = self._make_task(coroutine, self.forget_task, None, branch)
+        task = self._make_task(coroutine, branch=branch, forget=True)
         self._tasks.add(task)
         if branch is not None:
             owned = OwnedTask(task, self.cancel_task)
@@ -241,7 +240,11 @@ class PromisingContext:
         The first thing that `work` does is to await `FIRST_STEP`. It calls `forget_task` when it ends.
         """
         work.send(None)
-        task = self._make_task_in(loop, work, None, name, branch)
+        try:
+            task = self._make_task_in(loop, work, name, branch)
+        except BaseException:
+            work.close()
+            raise
         self._tasks.add(task)
         return task
 
@@ -250,22 +253,28 @@ class PromisingContext:
         self._tasks.forget(task)
 
     def _make_task(
-        self, coroutine: Coroutine[Any, Any, T], on_done: TaskDone | None, name: str | None, branch: Branch | None
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        name: str | None = None,
+        branch: Branch | None = None,
+        *,
+        forget: bool = False,
     ) -> "asyncio.Task[T]":
         try:
             loop = self.running_loop(name or "A task")
         except BaseException:
             coroutine.close()  # or Python warns that it was never awaited, beside the error that says why
             raise
-        return self._make_task_in(loop, coroutine, on_done, name, branch)
+        return self._make_task_in(loop, coroutine, name, branch, forget=forget)
 
     def _make_task_in(
         self,
         loop: asyncio.AbstractEventLoop,
         coroutine: Coroutine[Any, Any, T],
-        on_done: TaskDone | None,
         name: str | None,
         branch: Branch | None,
+        *,
+        forget: bool = False,
     ) -> "asyncio.Task[T]":
         variables = contextvars.copy_context()
         variables.run(current_branch.set, branch)
@@ -273,8 +282,8 @@ class PromisingContext:
             variables.run(_current.set, self)
         # Not by the task factory of the loop: an eager one would run the task inside the call that starts it.
         task = asyncio.Task(coroutine, loop=loop, name=name, context=variables)
-        if on_done is not None:
-            task.add_done_callback(on_done, context=variables)  # or each callback would have a copy of its own
+        if forget:
+            task.add_done_callback(self.forget_task, context=variables)  # or each callback would have a copy of its own
         return task
 
     def running_loop(self, what: str) -> asyncio.AbstractEventLoop:
@@ -342,7 +351,7 @@ class PromisingContext:
 
     def observe(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a task that looks on. It waits by `observing` only, and the context does not wait for it."""
-        self._tasks.observers.add(self._make_task(coroutine, None, "observer", None))
+        self._tasks.observers.add(self._make_task(coroutine, "observer"))
 
     async def observing(self, promise: "Promise[Any]", seen: int) -> None:
         """Wait, as an observer, until a promise has grown, without starting whoever would let it grow."""
@@ -359,7 +368,7 @@ class PromisingContext:
     def run_handler(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call a handler in a task of this context. What it raises is logged."""
         calling = call_handler(call, self.log_level_for_errors)
-        self._tasks.handlers.add(self._make_task(calling, self.forget_task, "handler", None))
+        self._tasks.handlers.add(self._make_task(calling, "handler", forget=True))
 
 
 def current_context() -> PromisingContext | None:

@@ -97,12 +97,14 @@ class _Wait(NamedTuple):
 class Waits:
     """The readers of an event loop that wait at this moment, and for what."""
 
-    __slots__ = ("_logs", "_reprieved", "_timer")
+    __slots__ = ("_logs", "_older", "_reprieved", "_timer")
 
     def __init__(self) -> None:
-        # Those that have waiters, and those that had some since the last look and have not ended: there is a wait for
-        # each token, which enters itself nowhere but in the log.
+        # Those that somebody has waited for since the last look, and that have not ended. (There is a wait for each
+        # token, which enters itself nowhere but in the log.)
         self._logs: dict[Log[Any], None] = {}
+        # Those that had waiters at the last look. Weak, because the next one may be far away.
+        self._older = weakref.WeakKeyDictionary[Log[Any], None]()
         self._timer: asyncio.TimerHandle | None = None
         # Suspicions that were not confirmed, by the future of one of their waits: until when, and for how long.
         self._reprieved: dict[asyncio.Future[None], tuple[float, float]] = {}
@@ -128,20 +130,18 @@ class Waits:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for log in tuple(self._logs):  # a thread may end one of them at this moment
-            self._forget(log)
-
-    def _forget(self, log: Log[Any]) -> None:
-        self._logs.pop(log, None)
-        log.watched_in = None
+        self._logs.clear()
 
     def _waiting(self) -> "dict[asyncio.Task[Any], _Wait]":
         """Who waits for what. Logs that nobody waits for any more are forgotten."""
         waiting: dict[asyncio.Task[Any], _Wait] = {}
-        for log in tuple(self._logs):
-            waiters = log.waiters()
-            if not waiters:
-                self._forget(log)
+        for log in dict.fromkeys((*self._older, *self._logs)):
+            log.watched_in = None
+            self._logs.pop(log, None)  # not all at once: a thread may enter one, or end it, at this moment
+            if waiters := log.waiters():
+                self._older[log] = None
+            else:
+                self._older.pop(log, None)
             for future, promise in waiters:
                 # Not those who only look on.
                 if promise is not None and (task := task_that_awaits(future)) is not None:

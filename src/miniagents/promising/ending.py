@@ -16,7 +16,7 @@ async def wait_until_ended(tasks: Callable[[], Collection["asyncio.Task[Any]"]],
     loop = asyncio.get_running_loop()
     give_up_at = None if grace_period is None else loop.time() + grace_period
     cancelled: asyncio.CancelledError | None = None
-    while waited_for := tasks():
+    while waited_for := [task for task in tasks() if not task.done()]:
         timeout = None if give_up_at is None else give_up_at - loop.time()
         if timeout is not None and timeout <= 0:
             raise _give_up(waited_for, grace_period or 0)

@@ -17,7 +17,7 @@ Not promised: fairness between readers that never wait.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
@@ -127,7 +127,7 @@ def _note_trace(error: BaseException) -> None:
 class Log(Generic[T]):
     """An append-only list with an end marker, and a way to wait for its growth."""
 
-    __slots__ = ("_pack", "_waiters", "ended", "failure", "items", "watched_in")
+    __slots__ = ("__weakref__", "_pack", "_waiters", "ended", "failure", "items", "watched_in")
 
     def __init__(self) -> None:
         self.items: list[T | Failure] = []
@@ -242,3 +242,15 @@ def wake(future: "asyncio.Future[None]") -> None:
 def _set_done(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
+
+
+def ended_log(pieces: Iterable[Any]) -> Log[Any]:
+    """A log that is complete from the start; exceptions among the pieces become failures."""
+    log: Log[Any] = Log()
+    for piece in pieces:
+        if isinstance(piece, BaseException):
+            log.fail(as_failure(piece, "What was given"))
+        else:
+            log.append(piece)
+    log.ended = True
+    return log

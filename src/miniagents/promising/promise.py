@@ -8,7 +8,7 @@ entered before it becomes a task (`FIRST_STEP`), so this holds for a task that i
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from miniagents.promising.context import PromisingContext, current_context
@@ -21,7 +21,7 @@ from miniagents.promising.errors import (
     PromiseCancelledError,
     WrongLoopError,
 )
-from miniagents.promising.log import Failure, Log, as_failure, cancelled_error, capture, producer_failed
+from miniagents.promising.log import Failure, Log, cancelled_error, capture, ended_log, producer_failed
 from miniagents.promising.sentinels import UNSET, Sentinel
 from miniagents.promising.tasks import FIRST_STEP
 from miniagents.promising.tree import (
@@ -91,17 +91,19 @@ class Promise(Generic[T_co]):
         """To be overridden by a subclass that is made without a `resolver`."""
         raise NotImplementedError
 
-    def _setup(self, log: Log[Any], producer: Producer | None, start_asap: bool | None, observed: bool = True) -> None:
+    def _setup(
+        self, log: Log[Any], producer: Producer | None, start_asap: bool | None, in_context: bool = True
+    ) -> None:
         self._log = log
         self._producer = producer
         self._untold = False
         self._task: asyncio.Task[None] | None = None
         self._branch: Branch | None = None
         self._grown_on = None if producer is None else current_branch.get()
-        self._context = context = current_context()
+        self._context = context = current_context() if in_context else None
         if context is None:
             return
-        if observed and context.has_observers:
+        if context.has_observers:
             self._be_observed(context)
         if producer is not None and (context.start_everything_asap_by_default if start_asap is None else start_asap):
             self._start(context)
@@ -128,7 +130,13 @@ class Promise(Generic[T_co]):
         loop = context.running_loop(name)
         self._producer = self._grown_on = None
         self._branch = branch = Branch(grown_on, self, self._trace_name())
-        self._task = context.spawn_producer(producer(self), loop, name, branch)
+        try:
+            self._task = context.spawn_producer(producer(self), loop, name, branch)
+        except BaseException:  # there may be no room for one more call on the stack
+            if not self._log.ended:  # it was not entered
+                self._producer, self._grown_on, self._branch = producer, grown_on, None
+            branch.end()
+            raise
         if self._untold:
             self._start_observing(context)
 
@@ -141,11 +149,11 @@ class Promise(Generic[T_co]):
         """Called by the producer at its end, behind the last thing that it awaits."""
         task, self._task = self._task, None
         context, branch = self._context, self._branch
-        assert task is not None  # this and the others came when it was started
-        assert context is not None
+        assert context is not None  # this and the branch came when it was started
         assert branch is not None
         branch.end()
-        context.forget_task(task)
+        if task is not None:
+            context.forget_task(task)
 
     def _end_unsaid(self, error: PromiseCancelledError) -> None:
         """End the log with `error`, because its producer never ran."""
@@ -242,8 +250,8 @@ class Promise(Generic[T_co]):
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
-            self.producer_ended()
             log.end()
+            self.producer_ended()
             # The traceback of an error keeps this frame, which must not lead from the error back to itself.
             del log, self
 
@@ -253,8 +261,9 @@ class Promise(Generic[T_co]):
     # ------------------------------------------------------------------ reading
 
     def __await__(self) -> Generator[Any, Any, T_co]:
-        outcome = self._peek()
-        if self._untold or isinstance(outcome, (Failure, Sentinel)):
+        # While more pieces are to come, whoever awaits the whole asks for all of them.
+        outcome = self._peek() if self._log.ended and not self._untold else UNSET
+        if isinstance(outcome, (Failure, Sentinel)):
             return self._aresolve().__await__()
         return _known(outcome)
 
@@ -384,15 +393,3 @@ def growth(promise: Promise[Any], seen: int) -> "asyncio.Future[None]":
             return promise._log.waiter(seen, loop)
     refuse_to_wait_for_oneself(promise)
     return context.waits.waiter(promise, seen, loop)
-
-
-def ended_log(pieces: Iterable[Any]) -> Log[Any]:
-    """A log that is complete from the start; exceptions among the pieces become failures."""
-    log: Log[Any] = Log()
-    for piece in pieces:
-        if isinstance(piece, BaseException):
-            log.fail(as_failure(piece, "What was given"))
-        else:
-            log.append(piece)
-    log.ended = True
-    return log

@@ -20,8 +20,8 @@ from typing import Any, Final, Generic, Self, TypeVar
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.deadlock import Feed
 from miniagents.promising.errors import DeadlockError, PromiseCancelledError
-from miniagents.promising.log import Failure, Log
-from miniagents.promising.promise import Producer, Wait, ended_log, wait_as_reader
+from miniagents.promising.log import Failure, Log, ended_log
+from miniagents.promising.promise import Producer, Wait, wait_as_reader
 from miniagents.promising.sentinels import END, UNSET, Sentinel
 from miniagents.promising.stream import PIECES_PER_TURN, StreamedPromise
 
@@ -101,7 +101,7 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
             if item is PENDING or item is BUSY:
                 await reader.wait(item)
                 continue
-            outcome = self._peek_item(item)
+            outcome = self._peek_item(item, reader)
             if outcome is UNSET:
                 outcome = await self._settle_item(item, wait)
             if isinstance(outcome, Failure):
@@ -109,9 +109,12 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
             items.append(outcome)
         return self._assemble(items)
 
-    def _peek_item(self, item: Any) -> Any:
-        """What an item contributes to the whole, or a `Failure`; `UNSET` if that has to be waited for."""
-        return item
+    def _peek_item(self, item: Any, reader: "RopeReader[Any]") -> Any:
+        """What an item contributes to the whole, or a `Failure`; `UNSET` if that has to be waited for.
+
+        It is what `reader` has polled last.
+        """
+        return reader.given(item)
 
     async def _settle_item(self, item: Any, wait: Wait) -> Any:
         """The same, waited for. To be overridden where items are promises."""

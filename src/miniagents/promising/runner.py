@@ -2,8 +2,11 @@
 
 `asyncio.Runner` answers the first SIGINT by cancelling the main task. That is of no use while the loop is held by code
 that blocks, such as `input()`: the cancellation cannot be delivered before it returns. So a watcher looks, for a
-moment, whether the loop still turns, and if it does not it sends a second SIGINT, which the runner raises as
+moment, whether the loop still turns, and if one callback holds it it sends a second SIGINT, which the runner raises as
 `KeyboardInterrupt` right where the code is.
+
+Invariant: a `KeyboardInterrupt` is never raised inside asyncio or the engine. There it could leave a task that nobody
+will ever wake. Ten thousand agents keep them busy for seconds, so that is where most of them would be.
 """
 
 import asyncio
@@ -13,8 +16,12 @@ import functools
 import os
 import signal
 import socket
+import sys
 import threading
+import weakref
+from asyncio import base_events
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypeVar
 
@@ -22,6 +29,8 @@ T = TypeVar("T")
 
 # Seconds. Longer than a loop that is alive needs to answer, and short for a person who waits.
 _PATIENCE: Final = 0.25
+_ENGINE: Final = (str(Path(asyncio.__file__).parent), str(Path(__file__).parent))
+_WEAK_SETS: Final = (weakref.__file__, weakref.WeakSet.__init__.__code__.co_filename)  # asyncio and the engine use them
 
 
 class _Program:
@@ -74,8 +83,10 @@ def _blocking_calls_interrupted(program: _Program) -> Iterator[None]:
     with _Watcher(asyncio.get_running_loop()) as watcher:
 
         def interrupt(number: int, frame: FrameType | None) -> None:
-            program.interrupted = True
             watcher.tell()  # the loop may have taken the wakeup descriptor for signals of its own
+            if program.interrupted and _is_in_engine(frame):
+                return  # the watcher has been told, and tries again
+            program.interrupted = True
             installed(number, frame)
 
         signal.signal(signal.SIGINT, interrupt)
@@ -91,8 +102,26 @@ def _is_of_runner(handler: Any) -> bool:
     return own is not None and own is getattr(asyncio.Runner, "_on_sigint", None)
 
 
+def _is_in_engine(frame: FrameType | None) -> bool:
+    """Whether it is asyncio or the engine that runs there. A loop that waits for something to happen is in neither."""
+    while frame is not None and frame.f_code.co_filename in _WEAK_SETS:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(_ENGINE)
+
+
+def _callback_that_runs() -> FrameType | None:
+    """The outermost frame of what the loop of the main thread has called. As long as that lasts, it is the same."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    outermost: FrameType | None = None
+    while frame is not None and frame.f_code is not asyncio.Runner.run.__code__:
+        if frame.f_code.co_filename != base_events.__file__:
+            outermost = frame
+        frame = frame.f_back
+    return outermost
+
+
 class _Watcher:
-    """Looks, after each SIGINT, whether the loop turns, and if it does not sends another.
+    """Looks, after each SIGINT, whether the loop turns, and if one callback holds it sends another.
 
     It hears of signals through the wakeup descriptor, which Python writes to the moment a signal arrives. The handler
     would be too late: of a signal that arrives just before a blocking call begins, it is told when the call is over.
@@ -142,8 +171,16 @@ class _Watcher:
             self._loop.call_soon_threadsafe(turned.set)
         except RuntimeError:  # the loop is closed: the program has ended
             return
-        if turned.wait(_PATIENCE) or self._ended.is_set():
+        holding = _callback_that_runs()
+        while not turned.wait(_PATIENCE):
+            held_by, holding = holding, _callback_that_runs()
+            if self._ended.is_set():
+                return
+            if holding is not None and holding is held_by:
+                break
+        else:
             return
+        del holding, held_by
         main_thread = threading.main_thread().ident
         if hasattr(signal, "pthread_kill") and main_thread is not None:
             signal.pthread_kill(main_thread, signal.SIGINT)  # and here we are told of it, and look again

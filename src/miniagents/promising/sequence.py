@@ -205,8 +205,8 @@ class FlatSequence(Generic[T]):
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
-            promise.producer_ended()
             appender.close()
+            promise.producer_ended()
             del self, streamer, promise, appender, pieces, piece  # as in `_run_resolver`
 
     async def _append_flat(self, piece: Any, appender: SequenceAppender[T]) -> None:

@@ -10,6 +10,7 @@ ended makes the value, and it is kept.
 import asyncio
 import contextlib
 import itertools
+import threading
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, Generic, Literal, TypeVar, cast
@@ -17,8 +18,8 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 from miniagents.promising.appender import StreamAppender, wrong_piece
 from miniagents.promising.backpressure import Backpressure, refuse_to_hold
 from miniagents.promising.context import PromisingContext
-from miniagents.promising.log import Failure, Log, as_failure, capture, producer_failed
-from miniagents.promising.promise import Producer, Promise, Wait, ended_log, growth, wait_as_reader
+from miniagents.promising.log import Failure, Log, as_failure, capture, ended_log, producer_failed
+from miniagents.promising.promise import Producer, Promise, Wait, growth, wait_as_reader
 from miniagents.promising.sentinels import END, UNSET, Sentinel
 from miniagents.promising.tasks import FIRST_STEP
 from miniagents.promising.tree import Cancellable, Cancellation, raise_if_cancelled
@@ -146,8 +147,8 @@ class StreamedPromise(Promise[T_co], Generic[PIECE_co, T_co]):
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 raise
         finally:
-            self.producer_ended()
             log.end()
+            self.producer_ended()
             del log, self, streamer  # as in `_run_resolver`; a streamer may have what it reads
 
     def __aiter__(self) -> AsyncIterator[PIECE_co]:
@@ -229,8 +230,9 @@ class PieceReader(Generic[PIECE]):
         self._items: list[PIECE | Failure] = self._log.items if type(self._log.items) is list else []
         self._index = 0
         self._passed = 0
-        # Known when it has waited once, in the right loop. To ask for the running loop may be a system call.
-        self._waits_in: PromisingContext | None = None
+        # The thread whose loop it has waited in before, which thus is the right one. To ask which loop runs is a system
+        # call before Python 3.12.
+        self._waits_in = 0
 
     def __aiter__(self) -> "PieceReader[PIECE]":
         return self
@@ -286,10 +288,11 @@ class PieceReader(Generic[PIECE]):
 
     def _growth(self) -> "asyncio.Future[None]":
         """A waiter of the log, for the next piece."""
-        if (context := self._waits_in) is not None:
+        context = self._promise._context
+        if context is not None and self._waits_in == threading.get_ident():
             return context.waits.waiter(self._promise, self._passed + self._index, context._loop)
         grown = growth(self._promise, self._passed + self._index)
-        self._waits_in = self._promise._context
+        self._waits_in = threading.get_ident()
         return grown
 
     @property

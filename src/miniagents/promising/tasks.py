@@ -79,7 +79,9 @@ class Tasks:
         """Wait until all have ended, also those that are started meanwhile."""
         await self.observers.find_out()
         while tasks := (*self.working, *self.handlers):
-            await asyncio.wait(tasks)
+            ended, _ = await asyncio.wait(tasks)
+            for task in ended:
+                self.forget(task)  # whom Ctrl+C has hit in its last step has not come to it
             await self.observers.find_out()
 
     async def end(self, grace_period: float | None) -> None:
