@@ -3,14 +3,16 @@
 import asyncio
 import os
 import signal
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from miniagents.promising import Promise, PromisingContext
+from miniagents.promising import Promise, PromisingContext, runner
 from miniagents.promising.runner import _Watcher, run
 
 
@@ -50,6 +52,64 @@ def test_ctrl_c_ends_a_program_wherever_it_is(main: Main) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(main)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_is_not_raised_inside_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl+C is never raised where it would leave half of what the engine does: it is told again, and the rest is done."""
+    monkeypatch.setattr(runner, "_ENGINE", (__file__,))
+    done: list[str] = []
+
+    def press_twice() -> None:
+        press_ctrl_c()
+        press_ctrl_c()
+        done.append("what the engine did")
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(press_twice)
+        try:
+            await for_ever()
+        finally:
+            await asyncio.sleep(0)
+            done.append("cleaned up")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert done == ["what the engine did", "cleaned up"]
+
+
+@pytest.mark.parametrize(("inner", "is_engine"), [(weakref.__file__, True), (signal.__file__, False)])
+def test_the_weak_sets_of_the_engine_are_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, inner: str, is_engine: bool
+) -> None:
+    """Neither is Ctrl+C raised in the weak sets that asyncio and the engine use; in other modules that they call it is."""
+    monkeypatch.setattr(runner, "_ENGINE", (__file__,))
+    found: dict[str, Any] = {"frame": lambda: sys._getframe(1)}
+    exec(compile("frame = frame()", inner, "exec"), found)
+    assert runner._is_in_engine(found["frame"]) is is_engine
+
+
+def test_a_loop_that_goes_on_is_not_interrupted_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that is slow because it has many callbacks to run is not held by one of them: all come to their end."""
+    looks = threading.Semaphore(0)
+
+    def another_one() -> object:
+        looks.release()
+        return object()
+
+    monkeypatch.setattr(runner, "_PATIENCE", 0.001)
+    monkeypatch.setattr(runner, "_callback_that_runs", another_one)
+    ended: list[str] = []
+
+    async def main() -> None:
+        press_ctrl_c()
+        for _ in range(5):
+            looks.acquire()
+        ended.append("the callbacks")
+        await for_ever()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert ended == ["the callbacks"]
 
 
 def test_who_catches_ctrl_c_need_not_wait_all_the_same() -> None:

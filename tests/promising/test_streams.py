@@ -24,6 +24,7 @@ from miniagents.promising import (
     StreamAppender,
     StreamedPromise,
 )
+from miniagents.promising.appender import AppenderState
 from miniagents.testing.virtual_time import explore, run_virtual
 
 
@@ -317,6 +318,15 @@ async def test_a_stream_that_was_waited_for_is_gone_with_its_promise() -> None:
         del promise, waiting
         await asyncio.sleep(0)  # the task of the producer ends
         assert piece() is None
+
+
+def test_an_appender_says_where_it_is_in_its_life() -> None:
+    """An appender is not open, then open, then closed."""
+    appender: StreamAppender[int] = StreamAppender()
+    states = [appender.state]
+    with appender:
+        states.append(appender.state)
+    assert [*states, appender.state] == [AppenderState.NOT_OPEN, AppenderState.OPEN, AppenderState.CLOSED]
 
 
 def test_a_stream_whose_reader_has_left_is_gone_though_deadlocks_were_looked_for() -> None:

@@ -120,6 +120,14 @@ def _callback_that_runs() -> FrameType | None:
     return outermost
 
 
+def _send_interrupt() -> None:
+    main_thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main_thread is not None:
+        signal.pthread_kill(main_thread, signal.SIGINT)
+    else:  # pragma: no cover (Windows)
+        signal.raise_signal(signal.SIGINT)
+
+
 class _Watcher:
     """Looks, after each SIGINT, whether the loop turns, and if one callback holds it sends another.
 
@@ -172,20 +180,11 @@ class _Watcher:
         except RuntimeError:  # the loop is closed: the program has ended
             return
         holding = _callback_that_runs()
-        while not turned.wait(_PATIENCE):
+        while not turned.wait(_PATIENCE) and not self._ended.is_set():
             held_by, holding = holding, _callback_that_runs()
-            if self._ended.is_set():
-                return
             if holding is not None and holding is held_by:
-                break
-        else:
-            return
-        del holding, held_by
-        main_thread = threading.main_thread().ident
-        if hasattr(signal, "pthread_kill") and main_thread is not None:
-            signal.pthread_kill(main_thread, signal.SIGINT)  # and here we are told of it, and look again
-        else:  # pragma: no cover (Windows)
-            signal.raise_signal(signal.SIGINT)
+                _send_interrupt()  # of which we are told, and look again
+                return
 
 
 @functools.cache  # once for the life of the process
