@@ -15,7 +15,8 @@ for name in [name for name in os.environ if name.startswith(("OPENAI_", "ANTHROP
 os.environ["MINIAGENTS_OFFLINE"] = "1"
 
 # A slow machine is no reason to fail, so generated tests have no deadline of their own. Nor is chance: the cases of a test
-# are the same in each run. `pytest --hypothesis-profile explore` looks for others, and for more of them.
+# are the same in each run. `pytest --hypothesis-profile explore` looks for others, and for more of them; in a CI job too,
+# where hypothesis by itself would take the same cases each time, and it shows how to run again what it has found.
 settings.register_profile("miniagents", deadline=None, derandomize=True)
-settings.register_profile("explore", deadline=None, max_examples=1_000)
+settings.register_profile("explore", deadline=None, derandomize=False, print_blob=True, max_examples=1_000)
 settings.load_profile("miniagents")

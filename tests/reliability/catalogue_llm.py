@@ -131,6 +131,7 @@ LLM = (
         "half of a surrogate pair comes, or is to be sent",
         at("ext/llm/test_wire", "test_surrogates_are_paired_or_replaced")
         + at("ext/llm/test_answers", "test_a_character_that_was_cut_in_two_is_whole")
+        + at("ext/llm/test_bodies", "test_a_character_that_comes_in_two_events_is_whole[openai]")
         + on_the_wire("test_half_a_character_does_not_keep_a_prompt_from_being_sent", file="test_requests")
         + at("messages/test_frozen", "test_lone_surrogates_survive"),
     ),

@@ -46,6 +46,11 @@ def streamed(tokens: list[Any], pause: float = 1) -> Any:
     return Message.promise(streamer)
 
 
+@miniagent
+async def failing(ctx: InteractionContext) -> None:
+    raise ConnectionError("cut")
+
+
 # ---------------------------------------------------------------------- join
 
 
@@ -92,6 +97,28 @@ def test_an_error_among_joined_messages_is_raised_at_its_place() -> None:
         return tokens
 
     assert in_context(main) == ["a"]
+
+
+async def test_who_joins_messages_has_read_an_error_among_them(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that is read in a joined message is not reported by the context of the messages that were joined."""
+    async with MiniAgents():
+        messages = failing.inquire()
+        async with MiniAgents():
+            with pytest.raises(ConnectionError, match="cut"):
+                await join_messages(messages)
+    assert not caplog.records
+
+
+async def test_joining_messages_again_makes_no_traceback_longer() -> None:
+    """However often messages are joined, an error among them is raised with the same traceback."""
+    lengths = []
+    async with MiniAgents():
+        messages = failing.inquire()
+        for _ in range(3):
+            with pytest.raises(ConnectionError) as caught:
+                await join_messages(messages)
+            lengths.append(len(caught.traceback))
+    assert len(set(lengths)) == 1, lengths
 
 
 # ---------------------------------------------------------------------- split

@@ -7,7 +7,7 @@ import pytest
 from miniagents import MiniAgents
 from miniagents.ext.llm.errors import LLMTimeoutError
 from miniagents.ext.llm.messages import ThinkingMessage, ToolCallMessage
-from miniagents.ext.llm.provider import ThinkingPiece, ToolCallPiece
+from miniagents.ext.llm.provider import AnswerEvent, ThinkingPiece, ToolCallPiece
 from miniagents.testing import run_virtual
 from support.scripted_model import TellingModel
 
@@ -54,3 +54,23 @@ def test_what_is_no_token_gives_no_more_time_to_the_first_one(silence: float | N
             return asyncio.get_running_loop().time()
 
     assert run_virtual(scenario) == 10
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [ThinkingPiece("{", starts=True), ThinkingPiece("}"), "Hi"],
+        [ToolCallPiece(0, "id", "now"), ToolCallPiece(0, arguments="{"), ToolCallPiece(0, arguments="}")],
+    ],
+    ids=["thoughts", "arguments"],
+)
+def test_who_thinks_or_writes_a_call_is_not_silent(pieces: list[AnswerEvent]) -> None:
+    """Without a word of text an answer may take longer than `max_silence`, if its pieces come closer together."""
+
+    async def scenario() -> tuple[str, float]:
+        model = TellingModel([event for piece in pieces for event in (6, piece)])
+        async with MiniAgents():
+            first, *_ = await model.agent.inquire("?", max_silence=10, max_retries=0, tools=[{"name": "now"}])
+            return str(first), asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == ("{}", 18)

@@ -170,6 +170,14 @@ async def test_the_usage_behind_the_reason_is_read(way) -> None:
 
 
 @BY_OPENAI
+async def test_a_character_that_comes_in_two_events_is_whole(way) -> None:
+    """Half of a surrogate pair in an event is no broken JSON: with its other half in the next one it is a character."""
+    message = await outcome(way, chunk("a\ud83d") + chunk("\ude00b", "stop") + DONE)
+    assert isinstance(message, Message), message
+    assert message.text == "a\U0001f600b"
+
+
+@BY_OPENAI
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

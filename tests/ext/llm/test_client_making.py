@@ -157,6 +157,19 @@ async def test_each_call_has_an_error_of_its_own(sdk: SlowSDK) -> None:
         assert len(await agent.inquire("hi")) == 1
 
 
+async def test_an_error_that_came_too_late_ends_one_call(sdk: SlowSDK) -> None:
+    """When the making fails after its call gave up, the next call gets the error, and the one after it tries again."""
+    sdk.failures.append(RuntimeError("not today"))
+    async with MiniAgents():
+        await cancelled_while_making(sdk)
+        sdk.go.set()
+        for maker in [thread for thread in threading.enumerate() if thread.name == "client maker"]:
+            await asyncio.to_thread(maker.join)
+        with pytest.raises(LLMError, match="not today"):
+            await agent.inquire("hi")
+        assert len(await agent.inquire("hi")) == 1
+
+
 async def test_sibling_contexts_have_clients_of_their_own(sdk: SlowSDK) -> None:
     """Each outermost context makes its client and closes it, also if others run at the same time in the same loop."""
     sdk.go.set()

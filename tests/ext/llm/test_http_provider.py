@@ -1,6 +1,7 @@
 """A provider of one's own over plain HTTP: where it is, how its key is found and sent, and how its answers end."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,23 @@ async def test_a_server_is_found_behind_its_address(end: str) -> None:
     """With or without a slash or a query at the end of its address."""
     async with LLMServer(reply="Hi.") as server, MiniAgents():
         assert str((await agent_of(server, api_key="key", base_url=server.url + end).inquire("hi"))[0]) == "Hi."
+
+
+class ByModel(Example):
+    """A provider each of whose models has a path of its own."""
+
+    async def open(self, client: Any, request: Mapping[str, Any], opened: AsyncExitStack) -> AsyncIterator[AnswerEvent]:
+        await client.post(f"v1/{request['model']}", dict(request), opened, self.name)
+        raise AssertionError
+
+
+async def test_each_path_has_an_address_of_its_own() -> None:
+    """What one client sends to several paths arrives at each of them."""
+    async with LLMServer() as server, MiniAgents():
+        for model in ("one", "two", "one"):
+            with pytest.raises(LLMStatusError, match="404"):
+                await agent_of(server, provider=ByModel(), model=model, api_key="key").inquire("hi")
+    assert [request.path for request in server.requests] == ["/v1/one", "/v1/two", "/v1/one"]
 
 
 class Broken(Example):
