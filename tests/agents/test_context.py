@@ -258,6 +258,24 @@ async def test_an_error_nobody_read_is_logged_once_with_its_trace(caplog: pytest
     assert "FAILING <- CALLER" in caplog.text
 
 
+@pytest.mark.parametrize("way", ["settled", "gather"])
+async def test_errors_that_wait_for_their_reader_are_not_reported(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Of however many agents fail, nothing is logged if all their errors are read when all have failed."""
+
+    @miniagent
+    async def team(ctx: InteractionContext) -> None:
+        for _ in range(1200):
+            ctx.reply(failing.inquire())
+
+    async with MiniAgents():
+        if way == "settled":
+            outcomes: Any = await team.inquire().settled()
+        else:
+            outcomes = await asyncio.gather(*(failing.inquire() for _ in range(1200)), return_exceptions=True)
+    assert sum(isinstance(outcome, ValueError) for outcome in outcomes) == 1200
+    assert not caplog.records
+
+
 def test_leaving_by_an_error_ends_the_agents() -> None:
     """An exception in the block cancels the agents and leaves at once; their readers get an error of its own class."""
 

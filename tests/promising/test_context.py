@@ -19,7 +19,6 @@ from miniagents.promising import (
     StreamedPromise,
 )
 from miniagents.promising.errors import ContextClosedError, ContextReentryError
-from miniagents.promising.log import Failure
 from miniagents.testing.virtual_time import explore, run_virtual
 
 
@@ -530,40 +529,6 @@ async def test_a_resource_that_cannot_be_closed_is_logged_and_the_others_are_clo
         assert context.resource("third", lambda: (3, fails)) == 3
     assert closed == ["first"]
     assert "will not close" in caplog.text
-
-
-def test_errors_that_nobody_reads_are_told_before_they_fill_the_memory(caplog: pytest.LogCaptureFixture) -> None:
-    """Of thousands of errors each is told once, the oldest before the end, and what ends programs is raised at the end."""
-
-    kept: list[int] = []
-    told_early: list[bool] = []
-
-    async def scenario() -> None:
-        async with PromisingContext() as context:
-            for number in range(3000):
-                context.keep_failure(Failure(ValueError(f"number {number}.") if number else KeyboardInterrupt()))
-            kept.append(len(context._unread))
-            told_early.extend(f"number {number}." in caplog.text for number in (1, 2999))
-
-    with pytest.raises(KeyboardInterrupt):
-        run_virtual(scenario)
-    assert kept[0] < 1000
-    assert told_early == [True, False]
-    told = [record.exc_info[1] for record in caplog.records if record.exc_info]
-    assert sorted(map(str, told)) == sorted(f"number {number}." for number in range(1, 3000))
-
-
-def test_errors_that_were_read_do_not_pile_up() -> None:
-    """A context that lives long keeps only the errors that nobody has read yet."""
-
-    async def scenario() -> int:
-        async with PromisingContext() as context:
-            for _ in range(2000):
-                with contextlib.suppress(ValueError):
-                    await Promise(failing)
-            return len(context._unread)
-
-    assert run_virtual(scenario) < 1000
 
 
 def test_every_schedule_ends_the_same_way() -> None:

@@ -6,8 +6,8 @@ cancellation (Ctrl+C is one): it cancels all of it, waits for it to end, and let
 Invariants
 ----------
 1. A context that is not active starts nothing.
-2. An error that nobody read is reported exactly once, when the context ends: logged, or raised if it is a
-   `KeyboardInterrupt` or a `SystemExit`, because those must never be swallowed.
+2. An error that nobody read is reported exactly once, when the context ends (see `unread.py`): logged, or raised if it
+   is a `KeyboardInterrupt` or a `SystemExit`, because those must never be swallowed.
 """
 
 import asyncio

@@ -38,9 +38,11 @@ class Failure:
     of readers, and `__context__` of the one who reads is not left behind on an exception that others share.
     """
 
-    __slots__ = ("_context", "_traceback", "exception", "observed", "origin")
+    __slots__ = ("__weakref__", "_context", "_traceback", "dropped", "exception", "observed", "origin")
 
     def __init__(self, exception: BaseException, origin: str = "") -> None:
+        self.dropped: Callable[[Failure], object] | None = None
+        """Called when nothing holds this any more, so that nobody can read the error; in any thread, at any point."""
         self.exception = exception
         self.observed = False
         self.origin = origin
@@ -59,6 +61,10 @@ class Failure:
             # Without this the frame of this call, which is part of the new traceback, would keep the exception alive
             # in a reference cycle.
             del exception, self
+
+    def __del__(self) -> None:
+        if self.dropped is not None:
+            self.dropped(self)
 
 
 def as_failure(error: BaseException, who: str) -> Failure:
