@@ -20,7 +20,7 @@ async def echo_agent(
     tokens_per_second: float | None = None,
     jitter: float = 0.0,
     seed: int = 0,
-    **_ignored: Any,
+    **ignored: Any,
 ) -> None:
     """Says back what it was sent since an assistant last spoke, in the same tokens; a long one is cut into words.
 
@@ -47,4 +47,4 @@ async def echo_agent(
             for part in tokens_of(token):
                 yield part
 
-    reply_as_model(ctx, say, model=model, stream=stream, pace=pace)
+    reply_as_model(ctx, say, model=model, stream=stream, pace=pace, ignored=ignored)

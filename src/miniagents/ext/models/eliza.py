@@ -31,7 +31,7 @@ async def eliza_agent(
     time_to_first_token: float = 0.0,
     tokens_per_second: float | None = None,
     jitter: float = 0.0,
-    **_ignored: Any,
+    **ignored: Any,
 ) -> None:
     """Talks about what it is told, without a model: rules that are half a century old. In English.
 
@@ -49,7 +49,7 @@ async def eliza_agent(
         for token in tokens_of(answer(messages, seed)):
             yield token
 
-    reply_as_model(ctx, say, model=model, stream=stream, pace=pace)
+    reply_as_model(ctx, say, model=model, stream=stream, pace=pace, ignored=ignored)
 
 
 def answer(messages: Sequence[Message], seed: int = 0) -> str:
