@@ -571,7 +571,7 @@ def test_another_loop_is_refused(play: Play) -> None:
             for growing in (replies, Message.promise(appender)):
                 with pytest.raises(WrongLoopError, match=r"asyncio\.run_coroutine_threadsafe"):
                     await asyncio.to_thread(play.elsewhere, read(growing))
-            with pytest.raises(WrongLoopError, match=r"asyncio\.run_coroutine_threadsafe"):
+            with pytest.raises(WrongLoopError, match=r"WAITS cannot start here: .*asyncio\.run_coroutine_threadsafe"):
                 await asyncio.to_thread(waits.inquire)
             appender.append("there").close()
             gate.set()
