@@ -26,7 +26,7 @@ async def echo_agent(
 
     Several messages come back as one, with empty lines between them. `time_to_first_token`, `tokens_per_second`,
     `jitter` and `seed` are those of `scripted_agent`; all other arguments of the LLM agents (`system`, `temperature`,
-    ...) are accepted and ignored.
+    ...) are accepted and ignored; a misspelt one is refused.
 
     >>> import miniagents
     >>> print(*miniagents.run(echo_agent.inquire("Hello!")))

@@ -37,7 +37,8 @@ async def eliza_agent(
 
     It answers the last of the messages it is sent, and remembers what the user says in those before. The same messages
     with the same `seed` get the same answer. `time_to_first_token`, `tokens_per_second` and `jitter` are those of
-    `scripted_agent`; all other arguments of the LLM agents (`system`, `temperature`, ...) are accepted and ignored.
+    `scripted_agent`; all other arguments of the LLM agents (`system`, `temperature`, ...) are accepted and
+    ignored; a misspelt one is refused.
 
     >>> import miniagents
     >>> print(*miniagents.run(eliza_agent.inquire("My name is Ada.")))

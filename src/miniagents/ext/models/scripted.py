@@ -79,7 +79,7 @@ async def scripted_agent(
       `seed`, and so is the place, if none is named.
 
     The same calls with the same `seed` take the same time and break at the same places. All other arguments of the LLM
-    agents (`temperature`, ...) are accepted and ignored.
+    agents (`temperature`, ...) are accepted and ignored; a misspelt one is refused.
 
     >>> import miniagents
     >>> assistant = scripted_agent.fork(script=["Hello!", "Bye!"])
