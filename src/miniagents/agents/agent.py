@@ -80,7 +80,7 @@ class MiniAgent(Generic[P]):
 
         The keyword arguments reach the function as they are, except that lists, dicts and sets are copied, so that a
         change the caller makes later is not seen. What the agent raises is raised where the replies are read. Made
-        outside any context, the call starts when its replies are first read inside one.
+        outside any context, the call starts when its replies are first read inside one, and never if they are not.
 
         The replies may be dropped: the agent goes on (detach). `replies.cancel()` stops it and all that it has started;
         `async with agent.inquire(...) as replies:` does so when the block ends.
