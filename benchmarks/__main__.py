@@ -1,12 +1,13 @@
 """The command: `python -m benchmarks`."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import record, report
-from benchmarks.cases import WORKS, Case, Scale, cases, words_of
+from benchmarks.cases import WORKS, Scale, cases, words_of
 from benchmarks.peers import BARE, OURS, PEERS, ROOT, Subject, prepare
 from benchmarks.runner import Outcome, llm_server, run_case
 
@@ -61,36 +62,46 @@ def scale_of(options: argparse.Namespace) -> Scale:
     return "quick" if options.quick else "full"
 
 
-def measure(chosen: Sequence[Case], subjects: Sequence[Subject], repeat: int, cache: Path) -> list[Outcome]:
-    """Run all cases."""
-    outcomes: list[Outcome] = []
-    for case in chosen:
-        if case.work.needs_server:
-            with llm_server() as variables:  # a fresh one, because it keeps what it was asked
-                outcomes.append(run_case(case, subjects, repeat, cache, variables, say))
-        else:
-            outcomes.append(run_case(case, subjects, repeat, cache, {}, say))
-    return outcomes
+def measure(outcomes: Sequence[Outcome], peers: Sequence[Subject], repeat: int, cache: Path) -> bool:
+    """Run all cases; whether nobody has pressed Ctrl+C before the end."""
+    try:
+        for peer in peers:
+            say(f"preparing {peer.name}")
+            prepare(peer, cache)
+        for outcome in outcomes:
+            # A fresh server for each case, because it keeps what it was asked.
+            with llm_server() if outcome.case.work.needs_server else contextlib.nullcontext({}) as variables:
+                run_case(outcome, [BARE, OURS, *peers], repeat, cache, variables, say)
+    except KeyboardInterrupt:
+        say("interrupted: this is what was measured until then; it is neither recorded nor checked")
+        return False
+    return True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, report, and give the exit status: 1 for a failed run of this project or bare asyncio, or a regression."""
+    """Run, report, and give the exit status.
+
+    1 for a failed run of this project or bare asyncio, or a regression; 130 after Ctrl+C.
+    """
     options = parse(arguments)
     chosen = list(cases(scale_of(options), options.only))
     if options.list:
         sys.stdout.writelines(f"{case.work.name:<18} {case.name}\n" for case in chosen)
         return 0
     wanted = [peer for peer in PEERS if _EVERYBODY in options.peers or peer.name in options.peers]
-    for peer in wanted:
-        say(f"preparing {peer.name}")
-        prepare(peer, options.cache.resolve())
-    outcomes = measure(chosen, [BARE, OURS, *wanted], options.repeat, options.cache.resolve())
+    outcomes = [Outcome(case) for case in chosen]
+    is_complete = measure(outcomes, wanted, options.repeat, options.cache.resolve())
+    outcomes = [outcome for outcome in outcomes if outcome.runs or outcome.failed]
     for part in (report.table, report.growth, report.chart):
         sys.stdout.writelines(f"{line}\n" for line in part(outcomes))
         sys.stdout.write("\n")
+    if not is_complete:
+        return 130
     ratios = record.ratios_of(outcomes)
-    worse = record.regressions(ratios, record.load(), options.tolerance) if options.check else []
-    sys.stdout.writelines(f"worse: {line}\n" for line in worse)
+    recorded = record.load()
+    worse = record.regressions(ratios, recorded, options.tolerance) if options.check else []
+    if options.check:
+        sys.stdout.writelines(f"{line}\n" for line in record.comparison(ratios, recorded, options.tolerance))
     if options.record:
         record.record(ratios)
     return 1 if worse or any({BARE.name, OURS.name} & outcome.failed.keys() for outcome in outcomes) else 0

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,10 +33,22 @@ def record(ratios: Ratios, path: Path = RECORDED) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def comparison(ratios: Ratios, recorded: Ratios, tolerance: float) -> Iterator[str]:
+    """What the ratios are beside the recorded ones, as lines."""
+    worse = regressions(ratios, recorded, tolerance)
+    better = regressions(recorded, ratios, tolerance)
+    for kind, names in (("worse", worse), ("better", better)):
+        for name in names:
+            yield f"{kind}: {name}: x {ratios[name]:.3g} of bare, recorded x {recorded[name]:.3g}"
+    if better:
+        yield "The record is old where a ratio is better: `--record` renews it."
+    unknown = [name for name in ratios if name not in recorded]
+    yield (
+        f"{len(ratios) - len(unknown)} of {len(ratios)} ratios compared with {RECORDED.name}, "
+        f"{len(worse) or 'none'} worse{f'; {len(unknown)} not recorded: ' if unknown else ''}{'; '.join(unknown)}"
+    )
+
+
 def regressions(ratios: Ratios, recorded: Ratios, tolerance: float) -> list[str]:
     """The cases that take more than they did, by more than the tolerance."""
-    return [
-        f"{name}: x {ratio:.3g} of bare, recorded x {recorded[name]:.3g}"
-        for name, ratio in ratios.items()
-        if name in recorded and ratio > recorded[name] * (1 + tolerance)
-    ]
+    return [name for name, ratio in ratios.items() if name in recorded and ratio > recorded[name] * (1 + tolerance)]

@@ -72,16 +72,19 @@ def run_once(case: Case, subject: Subject, cache: Path, variables: Mapping[str, 
 
 
 def run_case(
-    case: Case,
+    outcome: Outcome,
     subjects: Sequence[Subject],
     repeat: int,
     cache: Path,
     variables: Mapping[str, str],
     say: Callable[[str], None],
-) -> Outcome:
-    """Do a case so many times: A B C A B C, so that what disturbs the machine disturbs all alike."""
-    outcome = Outcome(case)
+) -> None:
+    """Do the case of `outcome` so many times: A B C A B C, so that what disturbs the machine disturbs all alike."""
+    case = outcome.case
     able = [subject for subject in subjects if subject.can(case.work.name, case.units)]
+    for subject in subjects:
+        if subject not in able:
+            say(f"{case.name}: {subject.name} does not do this work, or not at this size")
     for number in range(repeat):
         for subject in able:
             if subject.name in outcome.failed:
@@ -95,7 +98,6 @@ def run_case(
                 say(f"    failed: {error}")
             else:
                 outcome.runs.setdefault(subject.name, []).append(figures)
-    return outcome
 
 
 @contextlib.contextmanager

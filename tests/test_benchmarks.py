@@ -66,7 +66,8 @@ def test_a_wrong_result_is_a_failed_run(tmp_path: Path) -> None:
     with pytest.raises(FailedRunError, match="nobody"):
         run_once(case, liar, tmp_path, {})
     said: list[str] = []
-    outcome = run_case(case, [BARE, liar], 2, tmp_path, {}, said.append)
+    outcome = Outcome(case)
+    run_case(outcome, [BARE, liar], 2, tmp_path, {}, said.append)
     assert outcome.runs.keys() == {"bare"}
     assert outcome.failed.keys() == {"liar"}
     assert any("failed" in line for line in report.table([outcome]))
@@ -109,6 +110,64 @@ def test_what_has_become_slower_is_found(tmp_path: Path) -> None:
     assert record.regressions({name: 2.5, "new": 9.0}, recorded, 0.3) == []
     (worse,) = record.regressions({name: 2.7, "other": 0.5}, recorded, 0.3)
     assert worse.startswith(name)
+
+
+def test_a_check_tells_what_it_has_compared() -> None:
+    """A check tells of each ratio that is worse or better, what has no recorded ratio, and how many were compared."""
+    recorded = {"a": 2.0, "b": 2.0, "c": 2.0, "elsewhere": 1.0}
+    assert [*record.comparison({"a": 2.5, "b": 1.6}, recorded, 0.3)] == [
+        "2 of 2 ratios compared with recorded.json, none worse"
+    ]
+    assert [*record.comparison({"a": 2.7, "b": 1.5, "c": 2.0, "new": 9.0, "newer": 1.0}, recorded, 0.3)] == [
+        "worse: a: x 2.7 of bare, recorded x 2",
+        "better: b: x 1.5 of bare, recorded x 2",
+        "The record is old where a ratio is better: `--record` renews it.",
+        "3 of 5 ratios compared with recorded.json, 1 worse; 2 not recorded: new; newer",
+    ]
+
+
+def test_a_check_that_finds_nothing_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command ends a check with a line that says what was compared, also if all is well."""
+    monkeypatch.setattr("benchmarks.runner.run_once", lambda *_: {"cpu": 1.0, "wall": 1.0})
+    assert main(["--quick", "--only", "sequential", "--check"]) == 0
+    assert "ratios compared with recorded.json, none worse" in capsys.readouterr().out
+
+
+def test_a_work_that_a_peer_does_not_do_is_told(tmp_path: Path) -> None:
+    """Who does not do a work, or not at that size, is named, and not silently missing."""
+    case = Case(TINY[0].work, {"calls": 3})
+    others = [
+        Subject("idler", "nobody", frozenset({"other"})),
+        Subject("small", "nobody", frozenset(), limits={case.work.name: 2}),
+    ]
+    said: list[str] = []
+    run_case(Outcome(case), others, 1, tmp_path, {}, said.append)
+    assert said == [f"{case.name}: {one.name} does not do this work, or not at this size" for one in others]
+
+
+def test_an_interrupted_run_ends_with_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl+C ends the command with status 130 and the tables of the runs until then, and nothing is recorded."""
+    runs = iter([{"cpu": 1.0, "wall": 1.0}, {"cpu": 3.0, "wall": 1.0}, {"cpu": 1.0, "wall": 1.0}])
+    recorded: list[object] = []
+
+    def run(*_: object) -> dict[str, float]:
+        for figures in runs:
+            return figures
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.runner.run_once", run)
+    monkeypatch.setattr("benchmarks.record.record", recorded.append)
+    assert main(["--quick", "--only", "sequential,fan_out", "--record"]) == 130
+    shown = capsys.readouterr()
+    assert "calls one after another" in shown.out
+    assert "| x 3 |" in shown.out
+    assert "calls at once" not in shown.out
+    assert "interrupted" in shown.err
+    assert recorded == []
 
 
 def test_the_command_lists_what_it_would_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,16 @@ def test_run_of_something_else_is_refused() -> None:
         MiniAgents().run(main_with_options)  # type: ignore[arg-type]
 
 
+def test_an_option_that_there_is_not_is_refused() -> None:
+    """A misspelt option is an error that names the class that was called, that option, and those that there are."""
+    options: dict[str, Any] = {"grace_period": 1, "error_as_messages": True}
+    with pytest.raises(TypeError, match=r"^MiniAgents takes no option `error_as_messages`;") as refused:
+        miniagents.run(echo.inquire(), **options)
+    for option in ("errors_as_messages", "grace_period", "persist_retry_delays", "stream_llm_tokens_by_default"):
+        assert option in str(refused.value)
+    assert " options," not in str(refused.value)
+
+
 async def test_the_block_binds_the_context() -> None:
     """`async with MiniAgents() as context` binds the object itself, and it is the current one."""
     mini_agents = MiniAgents()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -282,15 +283,25 @@ def test_a_deadline_that_was_kept_leaves_nothing_behind() -> None:
     assert run_virtual(scenario) == 0.5
 
 
-@pytest.mark.parametrize("seconds", [0, -1, "1", True, float("nan")])
-def test_what_is_no_time_is_refused_as_a_deadline(seconds: Any) -> None:
-    """A deadline that means nothing is refused at once, where it was given."""
+@pytest.mark.parametrize(
+    ("seconds", "error"),
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (True, ValueError),
+        (float("nan"), ValueError),
+        ("1", TypeError),
+        (timedelta(1), TypeError),
+    ],
+)
+def test_what_is_no_time_is_refused_as_a_deadline(seconds: Any, error: type[Exception]) -> None:
+    """A deadline that means nothing is refused at once, where it was given; a value of another type as such."""
 
     @miniagent
     async def agent(ctx: InteractionContext) -> None:
         ctx.reply("hello")
 
-    with pytest.raises(ValueError, match="timeout"):
+    with pytest.raises(error, match="timeout"):
         agent.inquire(timeout=seconds)
 
 

@@ -3,6 +3,8 @@
 import importlib.metadata
 import json
 import platform
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,29 @@ import pytest
 import miniagents
 from miniagents.cli.local_servers import find_local_servers
 from support.commands import run_miniagents
+from support.processes import run_python
 
 pytestmark = pytest.mark.timeout(90)
+
+DOCTOR_WITHOUT_EXTRAS = """\
+import importlib.metadata
+
+own = {"miniagents", "pydantic", "prompt-toolkit", "rich", "python-dotenv"}
+version = importlib.metadata.version
+
+
+def version_of_own(name):
+    if name not in own:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return version(name)
+
+
+importlib.metadata.version = version_of_own
+
+from miniagents.cli import main
+
+main(["doctor"])
+"""
 
 
 async def test_it_tells_what_is_here(tmp_path: Path) -> None:
@@ -30,6 +53,19 @@ async def test_it_tells_what_is_here(tmp_path: Path) -> None:
     assert "Local server" in found
     if not find_local_servers():
         assert found["Chat"].startswith("would use eliza")
+
+
+async def test_every_extra_is_told(tmp_path: Path) -> None:
+    """Of each extra that can be installed there is the version of its package, or how to install it."""
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+        extras: dict[str, list[str]] = tomllib.load(file)["project"]["optional-dependencies"]
+    packages = {extra: re.split("[<>=]", names[0])[0] for extra, names in extras.items() if extra != "all"}
+    findings = json.loads((await run_miniagents("doctor", "--json", cwd=tmp_path)).stdout)
+    assert findings["extras"] == {extra: importlib.metadata.version(package) for extra, package in packages.items()}
+    (tmp_path / "doctor.py").write_text(DOCTOR_WITHOUT_EXTRAS, encoding="utf-8")
+    ended = await run_python(tmp_path / "doctor.py", cwd=tmp_path)
+    for extra in packages:
+        assert f'{extra} is not installed: pip install "/path/to/miniagents[{extra}]"' in ended.stdout
 
 
 async def test_keys_are_named_and_never_shown(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_server_without_the_package_is_passed_over_with_a_note() -> None:
     choice = choose(None, [server(OLLAMA, "llama")])
     assert choice.provider == "eliza"
     assert "Ollama" in choice.notes[0]
-    assert 'pip install "miniagents[http]"' in choice.notes[0]
+    assert 'pip install "/path/to/miniagents[http]"' in choice.notes[0]
 
 
 def test_a_server_without_a_model_is_passed_over_with_a_note() -> None:

@@ -1,13 +1,19 @@
 """What the offline models have in common: they can stand where an LLM agent stands."""
 
 import asyncio
+import inspect
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from anthropic.resources.messages import Messages
+from openai.resources.chat.completions import Completions
+from openai.resources.responses import Responses
 
 from miniagents import InteractionContext, Message, MessagePromise, MiniAgent, MiniAgents, miniagent, testing
-from miniagents.ext.llm.llm_common import AssistantMessage
+from miniagents.ext.llm.errors import LLMParameterError
+from miniagents.ext.llm.llm_common import AssistantMessage, llm_agent
 from miniagents.ext.models import echo_agent, eliza_agent, scripted_agent
 from miniagents.testing import run_virtual
 
@@ -65,6 +71,40 @@ async def test_the_arguments_of_llm_agents_are_accepted(name: str, model: MiniAg
     async with MiniAgents():
         (message,) = await model.fork(**ARGUMENTS).inquire(QUESTION, model="as-if", top_p=0.5)
     assert message["model"] == "as-if"
+
+
+@every_model
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [("tokens_per_sec", "tokens_per_second"), ("time_to_first_tokn", "time_to_first_token"), ("apikey", "api_key")],
+)
+async def test_a_misspelt_argument_is_refused(name: str, model: MiniAgent[...], misspelt: str, meant: str) -> None:
+    """What is nearly an argument of the model, or of LLM agents, is an error that names the one that was meant."""
+    async with MiniAgents():
+        with pytest.raises(LLMParameterError, match=f"no argument `{misspelt}`: did you mean `{meant}`"):
+            await model.inquire(QUESTION, **{misspelt: 5})
+
+
+@every_model
+@pytest.mark.parametrize(
+    "function",
+    [Completions.create, Responses.create, Messages.create, llm_agent.function],
+    ids=["chat completions", "responses", "messages", "llm_agent"],
+)
+async def test_no_parameter_of_an_api_is_taken_for_a_misspelt_one(
+    name: str, model: MiniAgent[...], function: Callable[..., Any]
+) -> None:
+    """Whatever an LLM agent may be given, by the signatures of the SDKs, is accepted by a model that stands for it."""
+    of_each_call = {"self", "messages", "timeout"}
+    of_the_model = {"model", "stream", "system", "seed"}
+    given: dict[str, Any] = {
+        parameter.name: None
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in of_each_call | of_the_model
+    }
+    assert len(given) > 10
+    async with MiniAgents():
+        assert len(await model.inquire(QUESTION, **given)) == 1
 
 
 @every_model

@@ -569,13 +569,14 @@ def test_another_loop_is_refused(play: Play) -> None:
 
             replies = waits.inquire()
             for growing in (replies, Message.promise(appender)):
-                with pytest.raises(WrongLoopError, match=r"asyncio\.run_coroutine_threadsafe"):
+                with pytest.raises(WrongLoopError, match=r"run_coroutine_threadsafe\(promise\.aresolve\(\), loop\)"):
                     await asyncio.to_thread(play.elsewhere, read(growing))
-            with pytest.raises(WrongLoopError, match=r"asyncio\.run_coroutine_threadsafe"):
+            with pytest.raises(WrongLoopError, match=r"WAITS cannot start here: .*asyncio\.run_coroutine_threadsafe"):
                 await asyncio.to_thread(waits.inquire)
             appender.append("there").close()
+            reading = asyncio.run_coroutine_threadsafe(replies.aresolve(), asyncio.get_running_loop())
             gate.set()
-            await replies
+            assert await asyncio.to_thread(reading.result) == ()
             assert await asyncio.to_thread(play.elsewhere, read(replies)) == ()
 
     play(main)

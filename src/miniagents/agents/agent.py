@@ -80,7 +80,7 @@ class MiniAgent(Generic[P]):
 
         The keyword arguments reach the function as they are, except that lists, dicts and sets are copied, so that a
         change the caller makes later is not seen. What the agent raises is raised where the replies are read. Made
-        outside any context, the call starts when its replies are first read inside one.
+        outside any context, the call starts when its replies are first read inside one, and never if they are not.
 
         The replies may be dropped: the agent goes on (detach). `replies.cancel()` stops it and all that it has started;
         `async with agent.inquire(...) as replies:` does so when the block ends.
@@ -138,11 +138,8 @@ class MiniAgent(Generic[P]):
             {**self._kwargs, **{name: snapshot(value) for name, value in kwargs.items()}} if kwargs else self._kwargs
         )
         self._parameters.check_call(self.alias, merged)
-        seconds: object = timeout
-        if seconds is not None and not (
-            isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0
-        ):
-            raise ValueError(f"`timeout` is a positive number of seconds, not {timeout!r}.")
+        if timeout is not None:
+            _check_timeout(timeout)
         return InteractionContext(self, messages).start_reply(self.function, merged, start_asap, timeout, budget)
 
     def fork(self, /, alias: str | None = None, description: str | None = None, **kwargs: Any) -> "MiniAgent[...]":
@@ -314,6 +311,13 @@ class _Parameters:
             missing = ", ".join(f"`{name}`" for name in sorted(self.required - kwargs.keys()))
             noun = "argument" if "," not in missing else "arguments"
             raise TypeError(f"{alias} needs the {noun} {missing}.")
+
+
+def _check_timeout(seconds: object) -> None:
+    if not isinstance(seconds, (int, float)):
+        raise TypeError(f"`timeout` is a number of seconds, not {type(seconds).__name__}.")
+    if isinstance(seconds, bool) or not seconds > 0:
+        raise ValueError(f"`timeout` is a positive number of seconds, not {seconds!r}.")
 
 
 def _name_of(function: Any) -> str:

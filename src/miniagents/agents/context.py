@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from miniagents.agents.lingering import lingering_told
 from miniagents.messages import MessageContext, PersistMessageHandler
-from miniagents.promising.context import PromiseResolvedHandler
+from miniagents.promising.context import PromiseResolvedHandler, PromisingContext
 from miniagents.promising.runner import run as run_in_new_loop
 
 T = TypeVar("T")
@@ -49,6 +49,8 @@ class MiniAgents(MessageContext):
         errors_as_messages: bool = False,
         **options: Any,
     ) -> None:
+        if options:
+            _check_options(type(self).__name__, options)
         super().__init__(
             on_promise_resolved=on_promise_resolved,
             on_persist_message=on_persist_message,
@@ -80,6 +82,23 @@ class MiniAgents(MessageContext):
         with _closed_on_failure(awaitable):
             async with self:
                 return await awaitable
+
+
+def _check_options(name: str, options: Iterable[str]) -> None:
+    own, inherited = (_options_of(*classes) for classes in ((MiniAgents,), (MessageContext, PromisingContext)))
+    unknown = [option for option in options if option not in inherited]
+    if unknown:
+        known = ", ".join(sorted(own | inherited))
+        raise TypeError(f"{name} takes no option `{unknown[0]}`; its options are: {known}.")
+
+
+def _options_of(*classes: type[PromisingContext]) -> set[str]:
+    return {
+        option
+        for one in classes
+        for option, parameter in inspect.signature(one).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
 
 
 def _check_awaitable(value: object) -> None:

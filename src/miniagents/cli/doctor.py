@@ -14,8 +14,17 @@ from miniagents.cli.errors import UserError
 from miniagents.cli.local_servers import PLACES, LocalServer, find_local_servers
 from miniagents.cli.models import HOSTED, choose_model, load_environment_file
 from miniagents.ext._terminal import on_one_line
+from miniagents.ext.llm.errors import how_to_install
 
 _PACKAGES: Final = ("pydantic", "prompt-toolkit", "rich", "python-dotenv")
+# The package that each extra installs.
+_EXTRAS: Final = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "http": "httpx2",
+    "mcp": "mcp",
+    "prices": "genai-prices",
+}
 _VARIABLES: Final = ("MINIAGENTS_MODEL", "OPENAI_MODEL", "OPENAI_BASE_URL", "ANTHROPIC_MODEL", "ANTHROPIC_BASE_URL")
 _MOST_MODELS_SHOWN: Final = 5
 
@@ -37,7 +46,7 @@ def _examine(from_file: set[str]) -> dict[str, Any]:
         "python": f"{platform.python_version()} ({platform.python_implementation()}) at {sys.executable}",
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
-        "extras": {hosted.provider.extra: _version(hosted.provider.package) for hosted in HOSTED},
+        "extras": {extra: _version(package) for extra, package in _EXTRAS.items()},
         "keys": {hosted.key_variable: _whence(hosted.key_variable, from_file) for hosted in HOSTED},
         "variables": {name: _whence(name, from_file) for name in _VARIABLES if os.environ.get(name)},
         "local_servers": [
@@ -85,10 +94,7 @@ def _lines(findings: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Platform", findings["platform"]
     yield "Packages", ", ".join(f"{name} {version or 'is missing'}" for name, version in findings["packages"].items())
     for extra, version in findings["extras"].items():
-        yield (
-            "Extra",
-            f"{extra} {version}" if version else f'{extra} is not installed: pip install "miniagents[{extra}]"',
-        )
+        yield "Extra", f"{extra} {version}" if version else f"{extra} is not installed: {how_to_install(extra)}"
     for name, whence in findings["keys"].items():
         yield "Key", f"{name} is set ({whence})" if whence else f"{name} is not set"
     for name, whence in findings["variables"].items():

@@ -15,6 +15,7 @@ from miniagents.cli.errors import UserError
 from miniagents.cli.local_servers import PLACES, LocalServer
 from miniagents.ext._terminal import on_one_line
 from miniagents.ext.llm.anthropic import AnthropicProvider, anthropic_agent
+from miniagents.ext.llm.errors import how_to_install
 from miniagents.ext.llm.llm_common import LLMProvider
 from miniagents.ext.llm.openai import OpenAIProvider, openai_agent
 from miniagents.ext.llm.openai_compatible import OpenAICompatibleProvider, openai_compatible_agent
@@ -54,7 +55,7 @@ class Hosted:
         if not environment.get(self.key_variable, "").strip():
             return f"there is no key: set {self.key_variable}, in the environment or in a file `.env`"
         if importlib.util.find_spec(self.provider.package) is None:
-            return f'its package is not installed: pip install "miniagents[{self.provider.extra}]"'
+            return f"its package is not installed: {how_to_install(self.provider.extra)}"
         return None
 
     def choice(self, model: str | None, environment: Mapping[str, str], reason: str, *notes: str) -> Choice:
@@ -170,8 +171,7 @@ def _obstacle_to(server: LocalServer) -> str | None:
     if not server.models:
         return "it has no model: get one first"
     if importlib.util.find_spec(OpenAICompatibleProvider.package) is None:
-        extra = OpenAICompatibleProvider.extra
-        return f'the package that speaks to it is not installed: pip install "miniagents[{extra}]"'
+        return f"the package that speaks to it is not installed: {how_to_install(OpenAICompatibleProvider.extra)}"
     return None
 
 

@@ -296,7 +296,7 @@ class PromisingContext:
         loop = asyncio._get_running_loop()
         self._loop = self._loop or loop
         if loop is None or self._loop is not loop:
-            raise WrongLoopError(what)
+            raise WrongLoopError(what, starting=True)
         return loop
 
     @property

@@ -6,7 +6,7 @@ MiniAgentsError
 ├── NoActiveContextError (RuntimeError)        no context where one is needed
 │   └── ContextClosedError                     there was one, and it has ended
 ├── ContextReentryError (RuntimeError)         one context object entered twice at once
-├── WrongLoopError (RuntimeError)              read from another event loop than the one that fills it
+├── WrongLoopError (RuntimeError)              read or started in another event loop than its own
 ├── UnresolvedPromiseError (RuntimeError)      a value was asked for, without waiting, before it was there
 ├── PromiseCancelledError (RuntimeError)       the producer was cancelled: what was said stays, nothing more comes
 │   └── DeadlineExceededError (TimeoutError)   because its time was up
@@ -62,13 +62,20 @@ class ContextReentryError(MiniAgentsError, RuntimeError):
 
 
 class WrongLoopError(MiniAgentsError, RuntimeError):
-    """A promise that is still growing was read from another event loop than the one that fills it."""
+    """A promise that is still growing was read, or something was started, in another event loop than its own."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what} is filled in another event loop. Read it in that loop (from a thread: "
-            "`asyncio.run_coroutine_threadsafe(...)`), or wait until it is complete."
-        )
+    def __init__(self, what: str, *, starting: bool = False) -> None:
+        if starting:
+            super().__init__(
+                f"{what} cannot start here: its context is at work in another event loop. Start it in that loop, by a "
+                "coroutine (from a thread: `asyncio.run_coroutine_threadsafe(coroutine(), loop)`), or in a context of "
+                "this thread: `miniagents.run(coroutine())`, where it is the coroutine that makes the call."
+            )
+        else:
+            super().__init__(
+                f"{what} is filled in another event loop. Read it in that loop (from a thread: "
+                "`asyncio.run_coroutine_threadsafe(promise.aresolve(), loop)`), or wait until it is complete."
+            )
 
 
 class UnresolvedPromiseError(MiniAgentsError, RuntimeError):

@@ -268,7 +268,7 @@ async def test_without_its_package_the_error_says_what_to_install(
             await replies
     assert isinstance(caught.value, ImportError)
     assert caught.value.name == package
-    assert f'pip install "miniagents[{extra}]"' in str(caught.value)
+    assert f'pip install "/path/to/miniagents[{extra}]"' in str(caught.value)
 
 
 class ParrotError(Exception):

@@ -156,4 +156,9 @@ class MissingExtraError(LLMError, ImportError):
 
     def __str__(self) -> str:
         package, extra = self.args
-        return f'The package `{package}` is not installed, or cannot be imported: pip install "miniagents[{extra}]"'
+        return f"The package `{package}` is not installed, or cannot be imported: {how_to_install(extra)}"
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra of this library. On the package index its name is still another project's."""
+    return f'pip install "/path/to/miniagents[{extra}]", with the path of your clone'

@@ -1,14 +1,13 @@
 """`llm_agent`: what all LLM agents are, whatever their provider."""
 
-import inspect
 import os
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any, Final
 
 from miniagents.agents import InteractionContext, MiniAgent
 from miniagents.ext.llm._client import ClientOptions
 from miniagents.ext.llm._exchange import Exchange, Patience
+from miniagents.ext.llm._spelling import check_spelling
 from miniagents.ext.llm._tool_calls import ToolCalls
 from miniagents.ext.llm._toolbox import Toolbox
 from miniagents.ext.llm._turns import take_turns
@@ -146,7 +145,7 @@ async def _llm_agent(
         raise LLMParameterError("`provider` is missing: use `openai_agent` or the like, or name an `LLMProvider`.")
     if isinstance(provider, type):
         raise LLMParameterError(f"`provider` is an object, not its class: write `provider={provider.__name__}()`.")
-    _check_spelling(parameters)
+    check_spelling(parameters, _llm_agent)
     if system is not None and not isinstance(system, (str, Message)):
         raise TypeError(f"`system` is a text or a message, not {type(system).__name__}.")
     patience = Patience(max_silence, first_token_timeout)
@@ -181,31 +180,8 @@ async def _llm_agent(
     await take_turns(exchange, await ctx.message_promises, system, calls, max_turns, wanted)
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
-
-
 # Not by the decorator: with a `**parameters: Any` mypy would not know the other parameters any more.
 llm_agent: Final = MiniAgent(_llm_agent, alias="LLM_AGENT")
-
-_OWN_ARGUMENTS: Final = {
-    _plain(parameter.name): parameter.name
-    for parameter in inspect.signature(_llm_agent).parameters.values()
-    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-}
-# What a server's API has beside one of ours, and is near to it.
-_NOT_MISSPELT: Final = frozenset({"models"})
-
-
-def _check_spelling(parameters: Iterable[str]) -> None:
-    """Raise `LLMParameterError` for what is sent to nobody as it was meant: one of our own arguments, misspelt."""
-    for name in parameters:
-        near = () if name in _NOT_MISSPELT else get_close_matches(_plain(name), _OWN_ARGUMENTS, 1, 0.8)
-        if near:
-            raise LLMParameterError(
-                f"There is no argument `{name}`: did you mean `{_OWN_ARGUMENTS[near[0]]}`? "
-                "A parameter of the API with that name goes through in `extra_body={...}`."
-            )
 
 
 def _check_turns(turns: object) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import math
 import random
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from miniagents.agents import InteractionContext, check_budget
-from miniagents.ext.llm.llm_common import AssistantMessage
+from miniagents.ext.llm._spelling import check_spelling
+from miniagents.ext.llm.llm_common import AssistantMessage, llm_agent
 from miniagents.messages import Message
 from miniagents.messages.usage import Usage, record_usage
 from miniagents.promising.context import current_context
@@ -63,10 +64,12 @@ def reply_as_model(
     model: str,
     stream: bool | None,
     pace: Pace,
+    ignored: Iterable[str],
 ) -> None:
     """Reply like a model: with one message of the assistant. Unlike those of LLM agents, it is there before its text.
 
-    Never waits, and counts what is said, so that usage and budgets can be tried.
+    Never waits, and counts what is said, so that usage and budgets can be tried. `ignored` are the names of the other
+    arguments, which LLM agents take; a misspelt one is refused, as it is by these.
 
     `say` makes the tokens of what the agent was sent, when all of that is there. With `stream=False` they come as one,
     when the last of them would have come.
@@ -91,6 +94,7 @@ def reply_as_model(
     async def whole(metadata: dict[str, Any]) -> AsyncIterator[str]:
         yield "".join([token async for token in tokens(metadata)])
 
+    check_spelling(ignored, ctx.this_agent.function, llm_agent.function)
     if stream is None:
         stream = getattr(current_context(), "stream_llm_tokens_by_default", True)
     streamer = tokens if stream else whole

@@ -20,13 +20,13 @@ async def echo_agent(
     tokens_per_second: float | None = None,
     jitter: float = 0.0,
     seed: int = 0,
-    **_ignored: Any,
+    **ignored: Any,
 ) -> None:
     """Says back what it was sent since an assistant last spoke, in the same tokens; a long one is cut into words.
 
     Several messages come back as one, with empty lines between them. `time_to_first_token`, `tokens_per_second`,
     `jitter` and `seed` are those of `scripted_agent`; all other arguments of the LLM agents (`system`, `temperature`,
-    ...) are accepted and ignored.
+    ...) are accepted and ignored; a misspelt one is refused.
 
     >>> import miniagents
     >>> print(*miniagents.run(echo_agent.inquire("Hello!")))
@@ -47,4 +47,4 @@ async def echo_agent(
             for part in tokens_of(token):
                 yield part
 
-    reply_as_model(ctx, say, model=model, stream=stream, pace=pace)
+    reply_as_model(ctx, say, model=model, stream=stream, pace=pace, ignored=ignored)

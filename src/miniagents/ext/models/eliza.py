@@ -31,13 +31,14 @@ async def eliza_agent(
     time_to_first_token: float = 0.0,
     tokens_per_second: float | None = None,
     jitter: float = 0.0,
-    **_ignored: Any,
+    **ignored: Any,
 ) -> None:
     """Talks about what it is told, without a model: rules that are half a century old. In English.
 
     It answers the last of the messages it is sent, and remembers what the user says in those before. The same messages
     with the same `seed` get the same answer. `time_to_first_token`, `tokens_per_second` and `jitter` are those of
-    `scripted_agent`; all other arguments of the LLM agents (`system`, `temperature`, ...) are accepted and ignored.
+    `scripted_agent`; all other arguments of the LLM agents (`system`, `temperature`, ...) are accepted and
+    ignored; a misspelt one is refused.
 
     >>> import miniagents
     >>> print(*miniagents.run(eliza_agent.inquire("My name is Ada.")))
@@ -49,7 +50,7 @@ async def eliza_agent(
         for token in tokens_of(answer(messages, seed)):
             yield token
 
-    reply_as_model(ctx, say, model=model, stream=stream, pace=pace)
+    reply_as_model(ctx, say, model=model, stream=stream, pace=pace, ignored=ignored)
 
 
 def answer(messages: Sequence[Message], seed: int = 0) -> str:

@@ -51,7 +51,7 @@ async def scripted_agent(
     error: BaseException | type[BaseException] = LLMConnectionError,
     fault_rate: float | None = None,
     seed: object = 0,
-    **_ignored: Any,
+    **ignored: Any,
 ) -> None:
     """Says what its script says. For demos, and for the tests of those who build agents.
 
@@ -79,7 +79,7 @@ async def scripted_agent(
       `seed`, and so is the place, if none is named.
 
     The same calls with the same `seed` take the same time and break at the same places. All other arguments of the LLM
-    agents (`temperature`, ...) are accepted and ignored.
+    agents (`temperature`, ...) are accepted and ignored; a misspelt one is refused.
 
     >>> import miniagents
     >>> assistant = scripted_agent.fork(script=["Hello!", "Bye!"])
@@ -101,7 +101,7 @@ async def scripted_agent(
         async for token in faults.applied_to(reply):
             yield token
 
-    reply_as_model(ctx, say, model=model, stream=stream, pace=pace)
+    reply_as_model(ctx, say, model=model, stream=stream, pace=pace, ignored=ignored)
 
 
 def _number_of_call(ctx: InteractionContext, script: Script) -> int:
