@@ -18,6 +18,7 @@ import pytest
 import miniagents
 from miniagents import ErrorMessage, InteractionContext, Message, MiniAgents, miniagent
 from miniagents.agents import AgentCallNode, AgentReplyNode
+from miniagents.messages import MessageContext
 from miniagents.promising import Promise, PromisingContext, StreamAppender
 from miniagents.testing.virtual_time import run_virtual
 
@@ -818,3 +819,19 @@ async def test_the_end_of_a_dialog_is_no_error_to_report(caplog: pytest.LogCaptu
     async with MiniAgents():
         leaving.inquire()
     assert not caplog.records
+
+
+def test_options_of_classes_beside_it_are_taken() -> None:
+    """A class that stands beside `MiniAgents` takes options of its own; what nobody takes is refused with all that there are."""
+
+    class Stored(MessageContext):
+        def __init__(self, *, database: str = "", **options: Any) -> None:
+            super().__init__(**options)
+            self.database = database
+
+    class Mine(MiniAgents, Stored):
+        pass
+
+    assert Mine(database="here", grace_period=1).database == "here"
+    with pytest.raises(TypeError, match=r"Mine takes no option `databas`; its options are: .*database.*grace_period"):
+        Mine(databas="there")

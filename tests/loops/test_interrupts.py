@@ -98,6 +98,49 @@ async def test_a_forked_child_takes_nothing_with_it(tmp_path: Path) -> None:
     assert await interrupted(tmp_path, AFTER_A_FORK, "", "miniagents.run(main())") == "cleaned up\n"
 
 
+REFUSING = """
+import asyncio, signal, threading
+import miniagents
+from miniagents import MiniAgents, miniagent
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+RUN_ON
+
+@miniagent
+async def refusing(ctx):
+    print("ready", flush=True)
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            print("refused", flush=True)
+
+async def main():
+    async with MiniAgents(grace_period=600):
+        await refusing.inquire()
+
+try:
+    miniagents.run(main())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+ON_UVLOOP = "import uvloop; asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())"
+
+
+@pytest.mark.parametrize("run_on", ["", pytest.param(ON_UVLOOP, marks=UVLOOP, id="uvloop")])
+async def test_who_presses_again_gets_out(tmp_path: Path, run_on: str) -> None:
+    """Whoever presses Ctrl+C again and again gets out of a program whose agents refuse to end, by a KeyboardInterrupt."""
+    program = tmp_path / "program.py"
+    program.write_text(REFUSING.replace("RUN_ON", run_on))
+    async with started(program) as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (line := await process.stdout.readline()) == b"refused\n":
+                process.send_signal(signal.SIGINT)
+    assert line == b"interrupted\n"
+
+
 MANY = """
 import asyncio, signal, sys
 import miniagents

@@ -1,6 +1,7 @@
 """Running a program: what Ctrl+C does, whoever holds the loop and whoever else listens to signals."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -42,7 +43,22 @@ async def interrupted_while_it_holds_the_loop() -> None:
     threading.Event().wait()
 
 
-anywhere = pytest.mark.parametrize("main", [interrupted_while_it_waits, interrupted_while_it_holds_the_loop])
+async def interrupted_while_a_callback_of_the_loop_blocks() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    press_ctrl_c()
+    asyncio.get_running_loop().call_soon(lock.acquire)  # no frame but those of asyncio
+    await for_ever()
+
+
+anywhere = pytest.mark.parametrize(
+    "main",
+    [
+        interrupted_while_it_waits,
+        interrupted_while_it_holds_the_loop,
+        interrupted_while_a_callback_of_the_loop_blocks,
+    ],
+)
 Main = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -57,6 +73,7 @@ def test_ctrl_c_ends_a_program_wherever_it_is(main: Main) -> None:
 def test_a_second_ctrl_c_is_not_raised_inside_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl+C is never raised where it would leave half of what the engine does: it is told again, and the rest is done."""
     monkeypatch.setattr(runner, "_ENGINE", (__file__,))
+    monkeypatch.setattr(runner, "_PATIENCE", 10)  # the end comes first
     done: list[str] = []
 
     def press_twice() -> None:
@@ -77,6 +94,20 @@ def test_a_second_ctrl_c_is_not_raised_inside_the_engine(monkeypatch: pytest.Mon
     assert done == ["what the engine did", "cleaned up"]
 
 
+def test_a_ctrl_c_that_was_put_off_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who presses twice gets out of a program that does not end, also if the second time the engine was at work."""
+    monkeypatch.setattr(runner, "_ENGINE", (__file__,))
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(lambda: (press_ctrl_c(), press_ctrl_c()))
+        with contextlib.suppress(asyncio.CancelledError):
+            await for_ever()
+        await for_ever()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+
+
 @pytest.mark.parametrize(("inner", "is_engine"), [(weakref.__file__, True), (signal.__file__, False)])
 def test_the_weak_sets_of_the_engine_are_part_of_it(
     monkeypatch: pytest.MonkeyPatch, inner: str, is_engine: bool
@@ -92,12 +123,12 @@ def test_a_loop_that_goes_on_is_not_interrupted_once_more(monkeypatch: pytest.Mo
     """A loop that is slow because it has many callbacks to run is not held by one of them: all come to their end."""
     looks = threading.Semaphore(0)
 
-    def another_one() -> object:
+    def another_one() -> Any:
         looks.release()
-        return object()
+        return runner._Place(sys._getframe(), None, 0)
 
     monkeypatch.setattr(runner, "_PATIENCE", 0.001)
-    monkeypatch.setattr(runner, "_callback_that_runs", another_one)
+    monkeypatch.setattr(runner, "_place", another_one)
     ended: list[str] = []
 
     async def main() -> None:

@@ -50,7 +50,7 @@ class MiniAgents(MessageContext):
         **options: Any,
     ) -> None:
         if options:
-            _check_options(type(self).__name__, options)
+            _check_options(type(self), options)
         super().__init__(
             on_promise_resolved=on_promise_resolved,
             on_persist_message=on_persist_message,
@@ -84,21 +84,18 @@ class MiniAgents(MessageContext):
                 return await awaitable
 
 
-def _check_options(name: str, options: Iterable[str]) -> None:
-    own, inherited = (_options_of(*classes) for classes in ((MiniAgents,), (MessageContext, PromisingContext)))
-    unknown = [option for option in options if option not in inherited]
-    if unknown:
-        known = ", ".join(sorted(own | inherited))
-        raise TypeError(f"{name} takes no option `{unknown[0]}`; its options are: {known}.")
-
-
-def _options_of(*classes: type[PromisingContext]) -> set[str]:
-    return {
+def _check_options(kind: type[PromisingContext], options: Iterable[str]) -> None:
+    known = {
         option
-        for one in classes
-        for option, parameter in inspect.signature(one).parameters.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        for one in kind.__mro__[:-1]  # all but `object`
+        if (init := vars(one).get("__init__")) is not None
+        for option, parameter in inspect.signature(init).parameters.items()
+        if option != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        listed = ", ".join(sorted(known))
+        raise TypeError(f"{kind.__name__} takes no option `{unknown[0]}`; its options are: {listed}.")
 
 
 def _check_awaitable(value: object) -> None:
@@ -131,5 +128,6 @@ def _closed_on_failure(awaitable: object) -> Iterator[None]:
 
 
 def _close(awaitable: object) -> None:
-    if inspect.iscoroutine(awaitable):
+    # One that was started belongs to its task, and may have to end in the loop.
+    if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
         awaitable.close()

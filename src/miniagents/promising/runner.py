@@ -23,7 +23,7 @@ from asyncio import base_events
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -84,8 +84,8 @@ def _blocking_calls_interrupted(program: _Program) -> Iterator[None]:
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             watcher.tell()  # the loop may have taken the wakeup descriptor for signals of its own
-            if program.interrupted and _is_in_engine(frame):
-                return  # the watcher has been told, and tries again
+            if program.interrupted and watcher.puts_off(frame):
+                return
             program.interrupted = True
             installed(number, frame)
 
@@ -94,7 +94,8 @@ def _blocking_calls_interrupted(program: _Program) -> Iterator[None]:
             yield
         finally:
             if signal.getsignal(signal.SIGINT) is interrupt:
-                signal.signal(signal.SIGINT, installed)
+                # What the runner had found there. Itself it may be through by now, and not put that back.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _is_of_runner(handler: Any) -> bool:
@@ -106,18 +107,29 @@ def _is_in_engine(frame: FrameType | None) -> bool:
     """Whether it is asyncio or the engine that runs there. A loop that waits for something to happen is in neither."""
     while frame is not None and frame.f_code.co_filename in _WEAK_SETS:
         frame = frame.f_back
-    return frame is not None and frame.f_code.co_filename.startswith(_ENGINE)
+    if frame is None or not frame.f_code.co_filename.startswith(_ENGINE):
+        return False
+    # Where loops wait that have no frame of their own, as that of uvloop, and that of Windows.
+    return frame.f_code.co_filename != asyncio.runners.__file__ and frame.f_code.co_name != "_poll"
 
 
-def _callback_that_runs() -> FrameType | None:
-    """The outermost frame of what the loop of the main thread has called. As long as that lasts, it is the same."""
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    outermost: FrameType | None = None
+class _Place(NamedTuple):
+    """Where the main thread is."""
+
+    callback: FrameType | None
+    """The outermost frame of what its loop has called. As long as that lasts, it is the same."""
+    innermost: FrameType | None
+    instruction: int
+
+
+def _place() -> _Place:
+    innermost = frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    callback: FrameType | None = None
     while frame is not None and frame.f_code is not asyncio.Runner.run.__code__:
         if frame.f_code.co_filename != base_events.__file__:
-            outermost = frame
+            callback = frame
         frame = frame.f_back
-    return outermost
+    return _Place(callback, innermost, -1 if innermost is None else innermost.f_lasti)
 
 
 def _send_interrupt() -> None:
@@ -142,6 +154,11 @@ class _Watcher:
         self._write_end.setblocking(False)
         self._ended = threading.Event()
         self._takes_descriptor = False
+        # The call in which the main thread is stuck.
+        self._stuck_at: tuple[FrameType | None, int] | None = None
+        # Whether the next SIGINT is one of ours, and whether one of the user's was put off.
+        self._sent = False
+        self._put_off = False
 
     def __enter__(self) -> "_Watcher":
         _keep_children_apart()
@@ -167,6 +184,17 @@ class _Watcher:
         with contextlib.suppress(OSError):
             self._write_end.send(bytes([signal.SIGINT]))
 
+    def puts_off(self, frame: FrameType | None) -> bool:
+        """Whether nothing is to be raised for a SIGINT that has come there: it would hit the engine at work.
+
+        What is stuck in a call that is not Python's, such as that of a file which the engine iterates, is not at work.
+        """
+        own, self._sent = self._sent, False
+        if not _is_in_engine(frame) or (frame is not None and (frame, frame.f_lasti) == self._stuck_at):
+            return False
+        self._put_off = self._put_off or not own
+        return True
+
     def _watch(self) -> None:
         with self._read_end:
             while numbers := self._read_end.recv(64):
@@ -179,12 +207,18 @@ class _Watcher:
             self._loop.call_soon_threadsafe(turned.set)
         except RuntimeError:  # the loop is closed: the program has ended
             return
-        holding = _callback_that_runs()
+        place = _place()
         while not turned.wait(_PATIENCE) and not self._ended.is_set():
-            held_by, holding = holding, _callback_that_runs()
-            if holding is not None and holding is held_by:
+            before, place = place, _place()
+            if place.callback is not None and place.callback is before.callback:
+                self._stuck_at = place[1:] if place == before else None
+                self._sent = True
                 _send_interrupt()  # of which we are told, and look again
                 return
+        self._stuck_at = None
+        if self._put_off and not self._ended.wait(_PATIENCE / 10):
+            self._put_off = False
+            _send_interrupt()  # for the user, until it is taken
 
 
 @functools.cache  # once for the life of the process

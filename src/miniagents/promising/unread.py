@@ -6,6 +6,7 @@ held from then on. When very many are lost, they are reported before the end: a 
 """
 
 import logging
+import traceback
 import weakref
 from collections import Counter
 from collections.abc import Iterable
@@ -16,8 +17,9 @@ from miniagents.promising.log import Failure
 logger = logging.getLogger(__name__)
 
 _LOST_AT_MOST = 1000
-# Of those of one class and one origin: the tracebacks of thousands would say the same and bury all others.
-_SHOWN_OF_A_KIND = 5
+# Of those of one class and one origin, that say the same and in all: thousands of tracebacks would bury all others.
+_EQUAL_SHOWN = 5
+_SHOWN_OF_A_KIND = 20
 
 
 class UnreadErrors:
@@ -46,7 +48,9 @@ class UnreadErrors:
         known = self._failures.get(key)
         if isinstance(known, weakref.ref) and (shared := known()) is not None and not shared.observed:
             return shared
-        self._failures[key] = weakref.ref(failure)  # a lost one has readers again, by way of this
+        if isinstance(known, Failure):
+            self._lost -= 1  # it has readers again, by way of this one
+        self._failures[key] = weakref.ref(failure)
         failure.dropped = self._dropped
         if self._lost >= _LOST_AT_MOST:
             self._report_lost()
@@ -89,17 +93,22 @@ class UnreadErrors:
 
     def _log(self, failures: Iterable[Failure]) -> None:
         """Log the first few of each kind with their tracebacks, and how many more there were."""
-        kinds: Counter[str] = Counter()
+        shown: Counter[str] = Counter()
+        more: Counter[str] = Counter()
+        said: Counter[tuple[str, str]] = Counter()
         for failure in failures:
             origin = f" of {failure.origin}" if failure.origin else ""
             kind = f"{type(failure.exception).__name__}{origin}"
-            kinds[kind] += 1
-            if kinds[kind] <= _SHOWN_OF_A_KIND:
+            saying = (kind, "".join(traceback.format_exception_only(failure.exception)))
+            if said[saying] < _EQUAL_SHOWN and shown[kind] < _SHOWN_OF_A_KIND:
+                said[saying] += 1
+                shown[kind] += 1
                 logger.log(self.level, "Nobody read this error%s", origin, exc_info=failure.exception)
-        more = {kind: count - _SHOWN_OF_A_KIND for kind, count in kinds.items() if count > _SHOWN_OF_A_KIND}
+            else:
+                more[kind] += 1
         if more:
             listed = ", ".join(f"{kind} ({count:,})" for kind, count in more.items())
-            logger.log(self.level, "Nobody read %s more: %s", f"{sum(more.values()):,}", listed)
+            logger.log(self.level, "Nobody read %s more: %s", f"{more.total():,}", listed)
 
 
 def _ends_program(failure: Failure) -> bool:
