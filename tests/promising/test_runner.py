@@ -46,8 +46,8 @@ async def interrupted_while_it_holds_the_loop() -> None:
 async def interrupted_while_a_callback_of_the_loop_blocks() -> None:
     lock = threading.Lock()
     lock.acquire()
+    asyncio.get_running_loop().call_soon(lock.acquire)  # it will have no frame but those of asyncio
     press_ctrl_c()
-    asyncio.get_running_loop().call_soon(lock.acquire)  # no frame but those of asyncio
     await for_ever()
 
 
