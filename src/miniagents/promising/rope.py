@@ -58,7 +58,7 @@ class SequencePromise(StreamedPromise[T_co, WHOLE_co]):
         self._setup(source.log if isinstance(source, StreamAppender) else source, producer, start_asap)
 
     def __aiter__(self) -> AsyncIterator[T_co]:
-        return RopeReader(self)
+        return self.read_items()
 
     def read_items(self) -> "RopeReader[T_co]":
         """A reader of its own, from the first item on, whose `next_item()` goes on behind errors."""

@@ -2,11 +2,12 @@
 
 `asyncio.Runner` answers the first SIGINT by cancelling the main task. That is of no use while the loop is held by code
 that blocks, such as `input()`: the cancellation cannot be delivered before it returns. So a watcher looks, for a
-moment, whether the loop still turns, and if one callback holds it it sends a second SIGINT, which the runner raises as
-`KeyboardInterrupt` right where the code is.
+moment, whether the loop still turns, and if it is one callback that holds it, sends a second SIGINT, which the runner
+raises as `KeyboardInterrupt` right where the code is.
 
-Invariant: a `KeyboardInterrupt` is never raised inside asyncio or the engine. There it could leave a task that nobody
-will ever wake. Ten thousand agents keep them busy for seconds, so that is where most of them would be.
+Invariant: a `KeyboardInterrupt` is not raised where asyncio or the engine is at work. There it could leave a task that
+nobody will ever wake. Ten thousand agents keep them busy for seconds, so that is where most of them would be. (What
+blocks in a call of theirs, such as a file that the engine iterates, is not at work, and is interrupted.)
 """
 
 import asyncio
